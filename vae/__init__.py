@@ -1,0 +1,28 @@
+"""ELBO Room's library: variational autoencoders whose every term can be looked at.
+
+Usable from a notebook without Streamlit. Terms are per point and in nats; nothing is averaged
+before the caller asks for it.
+
+    from vae import ModelConfig, TrainConfig, VAE, datasets, fit, embed
+"""
+
+from vae import datasets
+from vae.config import ModelConfig, TrainConfig
+from vae.elbo import PointTerms, importance_weighted_bound, point_terms
+from vae.embedding import Embedding, embed
+from vae.model import VAE
+from vae.training import EpochStats, fit
+
+__all__ = [
+    "VAE",
+    "Embedding",
+    "EpochStats",
+    "ModelConfig",
+    "PointTerms",
+    "TrainConfig",
+    "datasets",
+    "embed",
+    "fit",
+    "importance_weighted_bound",
+    "point_terms",
+]

@@ -1,0 +1,391 @@
+"""A run is a folder: save it, open it, list what there is.
+
+    config.json            format version, model and training settings, library versions
+    model.safetensors      the weights
+    metrics.jsonl          one line per epoch and split
+    embedding.safetensors  mu, logvar, terms and labels of the held-out split
+
+Every file is written beside its place and then renamed into it, so a reader never sees half of
+one. Nothing here can run code that a file brings along: there is no pickle.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from vae.config import ConfigError, ModelConfig, TrainConfig
+from vae.embedding import ARRAYS, Embedding
+from vae.model import VAE
+from vae.training import EpochStats
+
+FORMAT_VERSION = 1
+CONFIG, MODEL = "config.json", "model.safetensors"
+METRICS, EMBEDDING = "metrics.jsonl", "embedding.safetensors"
+METRIC_NAMES = tuple(
+    ["epoch", "split", "recon", "kl", "neg_elbo", "beta", "lr", "images_per_s", "seconds"]
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_JSON_BYTES = 1_000_000
+
+
+class CheckpointError(ValueError):
+    """A run folder cannot be read or written; the message says which file and what is wrong."""
+
+
+def folder() -> Path:
+    """Where runs are kept: the environment variable VAE_CHECKPOINTS, or checkpoints/ here."""
+    default = Path(__file__).resolve().parent.parent / "checkpoints"
+    return Path(os.environ.get("VAE_CHECKPOINTS") or default)
+
+
+def check_name(name: str) -> str:
+    """The name, if a run may be called so.
+
+    Raises:
+        CheckpointError: it is empty, too long or could lead out of the folder.
+    """
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise CheckpointError(
+            f"name (={name!r}) must be 1 to 64 letters, digits, '-', '_' or single dots, "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder: its settings are read and checked, the rest is loaded on demand."""
+
+    path: Path
+    model_config: ModelConfig
+    train_config: TrainConfig
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights' file: changes when the weights do.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+        """
+        return hashlib.sha256(_read(self.path / MODEL)).hexdigest()
+
+    def load_model(self) -> VAE:
+        """The model with its weights, on the CPU.
+
+        Raises:
+            CheckpointError: the weights are missing, damaged, not finite or not this config's.
+        """
+        path = self.path / MODEL
+        _check_header(path, self.model_config)
+        try:
+            state = safetensors.torch.load(_read(path))
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise _not_safetensors(path, error) from error
+        for name, tensor in state.items():
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(
+                    f"{path}: the tensor '{name}' holds NaN or infinite weights; "
+                    "the training that wrote it diverged, so train again"
+                )
+        with torch.device("meta"):
+            model = VAE(self.model_config)
+        model.load_state_dict(state, assign=True)
+        return model.eval()
+
+    def load_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl (see METRIC_NAMES); none if it is not there.
+
+        Raises:
+            CheckpointError: a line is not what training writes.
+        """
+        path = self.path / METRICS
+        if not path.exists():
+            return []
+        rows = []
+        for number, line in enumerate(_read_text(path).splitlines(), start=1):
+            row = _parse_json(line, f"{path}, line {number}")
+            numbers = (
+                [row.get(name) for name in METRIC_NAMES if name != "split"]
+                if (isinstance(row, dict))
+                else [None]
+            )
+            if not all(isinstance(n, int | float) for n in numbers):
+                raise CheckpointError(f"{path}, line {number}, is not a row of training metrics")
+            rows.append(row)
+        return rows
+
+    def load_embedding(self) -> Embedding | None:
+        """The stored embedding; None if there is none, or it belongs to other weights.
+
+        Raises:
+            CheckpointError: the file is damaged or does not fit the config.
+        """
+        path = self.path / EMBEDDING
+        if not path.exists():
+            return None
+        metadata, embedding = _read_embedding(path, self.model_config.latent_dim)
+        return embedding if metadata.get("model_sha256") == self.fingerprint() else None
+
+
+def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> Run:
+    """Makes a new run folder with its config.json.
+
+    Raises:
+        CheckpointError: a folder of that name exists, or it cannot be written.
+    """
+    check_name(path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir()  # fails if it exists: of two trainings with one name only one goes on
+    except FileExistsError:
+        raise CheckpointError(
+            f"a run named '{path.name}' exists already in {path.parent}; choose another name"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot make the folder {path}: {error.strerror}") from error
+    config = {
+        "format_version": FORMAT_VERSION,
+        "model": model_config.to_dict(),
+        "train": train_config.to_dict(),
+        "held_out": f"{train_config.dataset}, split 'test'",
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+    try:
+        write_atomic(path / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    except CheckpointError:
+        path.rmdir()
+        raise
+    return Run(path, model_config, train_config)
+
+
+def save_model(run: Run, model: VAE) -> None:
+    """Writes the weights. Raises CheckpointError if that fails; the old file then stays."""
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    write_atomic(run.path / MODEL, safetensors.torch.save(state))
+
+
+def save_metrics(run: Run, history: Iterable[EpochStats]) -> None:
+    """Writes metrics.jsonl anew. Raises CheckpointError if that fails; the old file then stays."""
+    lines = [json.dumps(row) + "\n" for stats in history for row in stats.rows()]
+    write_atomic(run.path / METRICS, "".join(lines).encode())
+
+
+def save_embedding(run: Run, embedding: Embedding) -> None:
+    """Writes the embedding of the weights now in the folder. Raises CheckpointError if it fails."""
+    arrays = {name: getattr(embedding, name) for name in ARRAYS}
+    arrays |= {f"factor.{name}": values for name, values in embedding.factors.items()}
+    metadata = {
+        "dataset": embedding.dataset,
+        "split": embedding.split,
+        "n_samples": str(embedding.n_samples),
+        "seed": str(embedding.seed),
+        "class_names": json.dumps(embedding.class_names),
+        "model_sha256": run.fingerprint(),
+    }
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    write_atomic(run.path / EMBEDDING, safetensors.numpy.save(arrays, metadata))
+
+
+def open_run(path: str | Path) -> Run:
+    """Opens a run folder, or the one that a file belongs to.
+
+    The settings are read and the weights' names, shapes and types checked against them; no
+    weight is loaded yet.
+
+    Raises:
+        CheckpointError: there is no such folder, or it is not a run that can be used.
+    """
+    path = Path(path)
+    if path.name in (CONFIG, MODEL, METRICS, EMBEDDING) and path.parent.is_dir():
+        path = path.parent
+    if not path.exists():
+        raise CheckpointError(
+            f"there is no checkpoint at {path}; `python -m vae list` shows those there are"
+        )
+    if not path.is_dir():
+        raise CheckpointError(
+            f"{path} is not a run folder; expected a folder with {CONFIG} and {MODEL} in it"
+        )
+    config = _parse_json(_read_text(path / CONFIG), str(path / CONFIG))
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path / CONFIG} must hold a JSON object")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path / CONFIG}: format_version (={str(version)[:40]}) must be {FORMAT_VERSION}; "
+            "it may be another program's file, or a newer ELBO Room's"
+        )
+    try:
+        run = Run(
+            path,
+            ModelConfig.from_dict(config.get("model")),
+            TrainConfig.from_dict(config.get("train")),
+        )
+    except ConfigError as error:
+        raise CheckpointError(f"{path / CONFIG}: {error}") from error
+    _check_header(path / MODEL, run.model_config)
+    return run
+
+
+def list_runs(root: Path | None = None) -> tuple[list[Run], dict[str, str]]:
+    """Every run in a folder, by name; and for each folder that is none, what is wrong with it.
+
+    One broken folder does not hide the others. A folder that does not exist holds no runs.
+    """
+    root = root or folder()
+    runs, broken = [], {}
+    try:
+        paths = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError:
+        return [], {}
+    for path in paths:
+        try:
+            runs.append(open_run(path))
+        except CheckpointError as error:
+            broken[path.name] = str(error)
+    return runs, broken
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes a file so that at any instant either the old one or the new one is there, whole.
+
+    Raises:
+        CheckpointError: the disk is full, the folder read-only or gone; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}; make room or choose a folder that can be "
+            "written (VAE_CHECKPOINTS), then train again"
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read(path).decode()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not a text file") from error
+
+
+def _parse_json(text: str, where: str) -> Any:
+    if len(text) > _MAX_JSON_BYTES:
+        raise CheckpointError(f"{where} is far longer than anything a run writes")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{where} is not valid JSON: {str(error)[:100]}") from error
+
+
+def _not_safetensors(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is truncated or not a safetensors file ({str(error)[:100]}); "
+        "copy it again from where it came"
+    )
+
+
+def _check_header(path: Path, config: ModelConfig) -> None:
+    """Holds the file's tensor names, shapes and types against the config, loading none."""
+    with torch.device("meta"):
+        expected = {name: tuple(t.shape) for name, t in VAE(config).state_dict().items()}
+    if not path.exists():
+        raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}
+            found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _not_safetensors(path, error) from error
+    for name, shape in expected.items():
+        if name not in found:
+            raise CheckpointError(f"{path} lacks the tensor '{name}' that {CONFIG} calls for")
+        if found[name] != (shape, "F32"):
+            raise CheckpointError(
+                f"{path}: the tensor '{name}' is {found[name][1]} {list(found[name][0])}, but "
+                f"{CONFIG} calls for F32 {list(shape)}; these two files are not of one run"
+            )
+    if extra := sorted(set(found) - set(expected)):
+        raise CheckpointError(
+            f"{path} has a tensor {extra[0][:60]!r} that {CONFIG} does not call for"
+        )
+
+
+def _read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embedding]:
+    data = _read(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+        arrays = safetensors.numpy.load(data)
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise _not_safetensors(path, error) from error
+
+    def require(condition: bool, what: str) -> None:
+        if not condition:
+            raise CheckpointError(f"{path}: {what}; delete it, and it is computed anew")
+
+    for name in ARRAYS:
+        require(name in arrays, f"the column '{name}' is missing")
+    N = arrays["labels"].size
+    wide = {"mu", "logvar", "kl_per_dim"}
+    factors = {n.removeprefix("factor."): a for n, a in arrays.items() if n.startswith("factor.")}
+    for name in ARRAYS:
+        array, shape = arrays[name], (N, latent_dim) if name in wide else (N,)
+        require(array.shape == shape, f"'{name}' is {array.shape}, expected {shape}")
+        is_number = array.dtype == (np.int64 if name == "labels" else np.float32)
+        require(is_number and np.isfinite(array).all(), f"'{name}' holds unusable values")
+    require(all(f.shape == (N,) for f in factors.values()), "a factor has another length")
+    try:
+        class_names = tuple(str(name) for name in json.loads(metadata["class_names"]))
+        n_samples, seed = int(metadata["n_samples"]), int(metadata["seed"])
+        dataset, split = metadata["dataset"], metadata["split"]
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its metadata cannot be used; delete it") from error
+    labels = arrays["labels"]
+    require(N > 0 and labels.min() >= 0 and labels.max() < len(class_names), "labels have no name")
+    require(n_samples > 0 and seed >= 0, "its metadata is unusable")
+    embedding = Embedding(
+        dataset=dataset,
+        split=split,
+        n_samples=n_samples,
+        seed=seed,
+        class_names=class_names,
+        factors=factors,
+        **{name: arrays[name] for name in ARRAYS},
+    )
+    return metadata, embedding

@@ -1,0 +1,191 @@
+"""Everything about normal distributions: divergences, samples, densities. All results in nats."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class KLParts(NamedTuple):
+    """The four terms of equation (5), each of the batch's shape; KL is half their sum.
+
+    Attributes:
+        log_det_ratio: log(|S2| / |S1|).
+        minus_k: -k, the dimension (equation 3).
+        trace: tr(S1 S2^-1), the first part of equation (4).
+        mahalanobis: (mu1 - mu2)' S2^-1 (mu1 - mu2), its second part.
+    """
+
+    log_det_ratio: Tensor
+    minus_k: Tensor
+    trace: Tensor
+    mahalanobis: Tensor
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(N(mu1, S1), N(mu2, S2)) in nats."""
+        return (self.log_det_ratio + self.minus_k + self.trace + self.mahalanobis) / 2
+
+
+def kl_parts(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> KLParts:
+    """The four terms whose half sum is KL(N(mu1, cov1), N(mu2, cov2)).
+
+    Equation (5) of the derivation, by Cholesky factors S = L L': no matrix is inverted.
+
+    Args:
+        mu1, mu2: means, shape (..., k).
+        cov1, cov2: covariances, shape (..., k, k); batch shapes broadcast.
+
+    Raises:
+        ValueError: shapes that do not fit, or a covariance that is not symmetric and positive
+            definite; the message names the argument and, in a batch, the matrix.
+    """
+    k = mu1.shape[-1] if mu1.ndim else 0
+    for name, mu, cov in (("1", mu1, cov1), ("2", mu2, cov2)):
+        if mu.ndim < 1 or mu.shape[-1] != k or cov.shape[-2:] != (k, k) or k == 0:
+            raise ValueError(
+                f"mu{name} {tuple(mu.shape)} and cov{name} {tuple(cov.shape)} must be "
+                f"(..., k) and (..., k, k) with one k >= 1 for both distributions"
+            )
+    L1 = cholesky(cov1, "cov1")
+    L2 = cholesky(cov2, "cov2")
+
+    log_diagonal_1 = L1.diagonal(dim1=-2, dim2=-1).log()
+    log_diagonal_2 = L2.diagonal(dim1=-2, dim2=-1).log()
+    log_det_ratio = 2 * (log_diagonal_2 - log_diagonal_1).sum(-1)
+
+    batch = torch.broadcast_shapes(L1.shape[:-2], L2.shape[:-2])
+    L1, L2 = L1.expand(*batch, k, k), L2.expand(*batch, k, k)
+    # tr(S1 S2^-1) = || L2^-1 L1 ||_F^2, and the Mahalanobis term is || L2^-1 (mu1 - mu2) ||^2.
+    trace = torch.linalg.solve_triangular(L2, L1, upper=False).square().sum((-2, -1))
+    difference = (mu1 - mu2).unsqueeze(-1)  # (..., k, 1)
+    batch = torch.broadcast_shapes(batch, difference.shape[:-2])
+    whitened = torch.linalg.solve_triangular(
+        L2.expand(*batch, k, k), difference.expand(*batch, k, 1), upper=False
+    )
+    mahalanobis = whitened.square().sum((-2, -1))
+
+    parts = torch.broadcast_tensors(log_det_ratio, trace, mahalanobis)
+    return KLParts(parts[0], torch.full_like(parts[0], -k), parts[1], parts[2])
+
+
+def kl_between(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> Tensor:
+    """KL(N(mu1, cov1), N(mu2, cov2)) in nats, of the batch's shape. Equation (5).
+
+    Arguments and errors as in `kl_parts`.
+    """
+    return kl_parts(mu1, cov1, mu2, cov2).kl
+
+
+def cholesky(cov: Tensor, name: str = "cov") -> Tensor:
+    """The lower Cholesky factor of a batch of covariances.
+
+    Args:
+        cov: shape (..., k, k).
+        name: what to call it in an error.
+
+    Raises:
+        ValueError: a matrix is not finite, not symmetric or not positive definite.
+    """
+    if not torch.isfinite(cov).all():
+        raise ValueError(f"{name} has entries that are not finite")
+    # torch reads the lower triangle alone, so an asymmetric matrix would pass unnoticed.
+    scale = cov.diagonal(dim1=-2, dim2=-1).abs().amax(-1)[..., None, None]
+    tolerance = 1e3 * torch.finfo(cov.dtype).eps * scale
+    if ((cov - cov.mT).abs() > tolerance).any():
+        raise ValueError(f"{name} is not symmetric")
+    factor, info = torch.linalg.cholesky_ex(cov)
+    if info.any():
+        where = tuple(torch.nonzero(info)[0].tolist())
+        which = f"{name}[{', '.join(map(str, where))}]" if where else name
+        minor = int(info[where])
+        raise ValueError(
+            f"{which} is not positive definite: its leading {minor}x{minor} block is not"
+        )
+    return factor
+
+
+def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, diag(exp(logvar))), N(0, I)) for each latent dimension, in nats.
+
+    Equation (6) of the derivation; Kingma & Welling (2014), appendix B.
+
+    Args:
+        mu: posterior means, shape (B, D).
+        logvar: posterior log-variances, shape (B, D).
+
+    Returns:
+        Shape (B, D), never below zero beyond rounding. Sum over D for a point's KL.
+
+    Raises:
+        ValueError: the two shapes differ; the message gives both.
+    """
+    if mu.shape != logvar.shape:
+        raise ValueError(f"mu {tuple(mu.shape)} and logvar {tuple(logvar.shape)} must agree")
+    # expm1(logvar) - logvar keeps the digits that exp(logvar) - 1 - logvar loses near the prior.
+    return (torch.expm1(logvar) - logvar + mu.square()) / 2
+
+
+def reparameterise(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
+    """z = mu + eps * sigma, equation (7); Kingma & Welling (2014), section 2.4.
+
+    Args:
+        mu, logvar: shape (B, D).
+        eps: standard normal noise, shape (B, D) or (S, B, D).
+
+    Returns:
+        z, of eps' shape.
+    """
+    return mu + eps * torch.exp(logvar / 2)
+
+
+def log_prob(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """log N(z; mu, diag(exp(logvar))) summed over the last dimension, in nats.
+
+    Args:
+        z: shape (..., D).
+        mu, logvar: broadcast against z.
+
+    Returns:
+        Shape (...).
+    """
+    return (-(LOG_2PI + logvar + (z - mu).square() * torch.exp(-logvar)) / 2).sum(-1)
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I), the prior's density in nats; (..., D) -> (...)."""
+    return -(LOG_2PI + z.square()).sum(-1) / 2
+
+
+def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Standard normal noise on the generator's device."""
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def noise_of_points(indices: Iterable[int], n_samples: int, latent_dim: int, seed: int) -> Tensor:
+    """Standard normal noise that belongs to the points themselves.
+
+    Each point has a random stream of its own, keyed by (seed, its index), so what a point is
+    given depends neither on its batch nor on its order: Philox is a counter-based generator made
+    for that (Salmon et al., 2011).
+
+    Args:
+        indices: the points' indices in their data set; B of them.
+        n_samples: S, draws per point; the first draws are the same whatever S is.
+        latent_dim: D.
+        seed: 0 or more.
+
+    Returns:
+        Shape (S, B, D), float32.
+    """
+    indices = list(indices)
+    eps = np.empty((n_samples, len(indices), latent_dim), dtype=np.float32)
+    for position, index in enumerate(indices):
+        stream = np.random.Generator(np.random.Philox(key=[seed, index]))
+        eps[:, position] = stream.standard_normal((n_samples, latent_dim), dtype=np.float32)
+    return torch.from_numpy(eps)

@@ -1,0 +1,83 @@
+"""log p(x|z) of each pixel, unreduced and in nats, normalising constants included.
+
+A likelihood turns the decoder's raw output into a distribution over pixels in [0, 1]. With grey
+pixels the Bernoulli's value is the usual cross-entropy, which is a log-probability only for
+binary pixels; the continuous Bernoulli is the density that it lacks.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vae.gaussian import LOG_2PI
+
+
+class Bernoulli(nn.Module):
+    """p(x|z) = Bernoulli(sigmoid(logits)); grey pixels are allowed as targets."""
+
+    def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
+        """log p(x|z) of each pixel; x and logits broadcast, (..., C, H, W), nats."""
+        # x*l - softplus(l) is x log p + (1 - x) log(1 - p) with no logarithm of a tiny number.
+        return x * logits - F.softplus(logits)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """E[x|z], shape as logits."""
+        return torch.sigmoid(logits)
+
+
+class ContinuousBernoulli(nn.Module):
+    """p(x|z) proportional to exp(logit * x) on [0, 1] (Loaiza-Ganem & Cunningham, 2019)."""
+
+    def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
+        """log density of each pixel; x and logits broadcast, (..., C, H, W), nats."""
+        return x * logits - self._log_partition(logits)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """E[x|z], shape as logits: the derivative of the log partition function."""
+        near_zero = logits.abs() < 0.1
+        far = torch.where(near_zero, torch.ones_like(logits), logits)
+        series = 0.5 + logits / 12 - logits**3 / 720
+        return torch.where(near_zero, series, -1 / torch.expm1(-far) - 1 / far)
+
+    @staticmethod
+    def _log_partition(logits: Tensor) -> Tensor:
+        # log of the integral of exp(l x) over [0, 1] = log((e^l - 1) / l). Near l = 0 that is 0/0,
+        # so its Taylor series stands in; `far` keeps the unused branch free of NaN gradients.
+        near_zero = logits.abs() < 0.1
+        far = torch.where(near_zero, torch.ones_like(logits), logits)
+        exact = F.relu(far) + torch.log(-torch.expm1(-far.abs()) / far.abs())
+        series = logits / 2 + logits**2 / 24 - logits**4 / 2880
+        return torch.where(near_zero, series, exact)
+
+
+class Gaussian(nn.Module):
+    """p(x|z) = N(x_mean, s^2) with one learned variance s^2 for all pixels.
+
+    Attributes:
+        logvar_x: log s^2, a scalar parameter.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logvar_x = nn.Parameter(torch.tensor(-2.0))
+
+    def log_prob(self, x: Tensor, x_mean: Tensor) -> Tensor:
+        """log density of each pixel; x and x_mean broadcast, (..., C, H, W), nats."""
+        squared = (x - x_mean).square() * torch.exp(-self.logvar_x)
+        return -(LOG_2PI + self.logvar_x + squared) / 2
+
+    def mean(self, x_mean: Tensor) -> Tensor:
+        """E[x|z]: the decoder's output itself, which may leave [0, 1]."""
+        return x_mean
+
+
+_BY_NAME = {
+    "bernoulli": Bernoulli,
+    "continuous-bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+}
+
+
+def make_likelihood(name: str) -> Bernoulli | ContinuousBernoulli | Gaussian:
+    """The likelihood of that name (see `vae.config.LIKELIHOODS`), newly made."""
+    return _BY_NAME[name]()
