@@ -34,8 +34,9 @@ from vae.training import EpochStats
 FORMAT_VERSION = 1
 CONFIG, MODEL = "config.json", "model.safetensors"
 METRICS, EMBEDDING = "metrics.jsonl", "embedding.safetensors"
-METRIC_NAMES = tuple(
-    ["epoch", "split", "recon", "kl", "neg_elbo", "beta", "lr", "images_per_s", "seconds"]
+METRIC_NAMES = (
+    *("epoch", "split", "recon", "kl", "neg_elbo"),
+    *("beta", "lr", "images_per_s", "seconds"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_JSON_BYTES = 1_000_000
@@ -326,7 +327,7 @@ def _check_header(path: Path, config: ModelConfig) -> None:
         raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error}") from error

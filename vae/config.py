@@ -1,4 +1,4 @@
-"""ModelConfig and TrainConfig: what a model is and how it is trained; checked where they are made."""
+"""ModelConfig and TrainConfig: what a model is, how it is trained; checked where they are made."""
 
 import dataclasses
 import math
