@@ -247,7 +247,7 @@ def start(run_path: Path, model_config: ModelConfig, train_config: TrainConfig) 
         **{name.replace("_", "-"): value for name, value in train_config.to_dict().items()},
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    log = tempfile.TemporaryFile()
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the Launch
     process = subprocess.Popen(
         [sys.executable, "-m", "vae", "train", *arguments],
         cwd=Path(__file__).resolve().parent.parent,

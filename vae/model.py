@@ -23,6 +23,7 @@ class Encoder(nn.Module):
         self.logvar = nn.Linear(width, config.latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mu and logvar of q(z|x)."""
         h = self.body(x)  # (B, width)
         return self.mu(h), self.logvar(h)
 
@@ -36,6 +37,7 @@ class Decoder(nn.Module):
         self.body = build(config)
 
     def forward(self, z: Tensor) -> Tensor:
+        """The raw output for each z."""
         out = self.body(z.reshape(-1, z.shape[-1]))  # (prod(...), C, H, W)
         return out.reshape(*z.shape[:-1], *out.shape[1:])
 
