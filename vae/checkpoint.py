@@ -11,11 +11,14 @@ one. Nothing here can run code that a file brings along: there is no pickle.
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
+import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,13 @@ def check_name(name: str) -> str:
             "beginning with a letter or digit"
         )
     return name
+
+
+def check_free(path: Path) -> None:
+    """Raises CheckpointError if a new run cannot be called so, or one of that name exists."""
+    check_name(path.name)
+    if path.exists():
+        raise _taken(path)
 
 
 @dataclass(frozen=True)
@@ -122,12 +132,7 @@ class Run:
         rows = []
         for number, line in enumerate(_read_text(path).splitlines(), start=1):
             row = _parse_json(line, f"{path}, line {number}")
-            numbers = (
-                [row.get(name) for name in METRIC_NAMES if name != "split"]
-                if (isinstance(row, dict))
-                else [None]
-            )
-            if not all(isinstance(n, int | float) for n in numbers):
+            if not _is_metrics_row(row):
                 raise CheckpointError(f"{path}, line {number}, is not a row of training metrics")
             rows.append(row)
         return rows
@@ -154,12 +159,10 @@ def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> 
     check_name(path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir()  # fails if it exists: of two trainings with one name only one goes on
-    except FileExistsError:
-        raise CheckpointError(
-            f"a run named '{path.name}' exists already in {path.parent}; choose another name"
-        ) from None
+        path.mkdir()
     except OSError as error:
+        if path.is_dir():
+            raise _taken(path) from None
         raise CheckpointError(f"cannot make the folder {path}: {error.strerror}") from error
     config = {
         "format_version": FORMAT_VERSION,
@@ -178,6 +181,21 @@ def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> 
         path.rmdir()
         raise
     return Run(path, model_config, train_config)
+
+
+def move(run: Run, path: Path) -> Run:
+    """Moves a run folder to another place on the same disk, in one step.
+
+    Raises:
+        CheckpointError: a folder of that name exists, or it cannot be moved there.
+    """
+    try:
+        os.rename(run.path, path)  # never onto a folder that holds anything
+    except OSError as error:
+        if path.exists():
+            raise _taken(path) from None
+        raise CheckpointError(f"cannot make the folder {path}: {error.strerror}") from error
+    return replace(run, path=path)
 
 
 def save_model(run: Run, model: VAE) -> None:
@@ -218,9 +236,13 @@ def open_run(path: str | Path) -> Run:
         CheckpointError: there is no such folder, or it is not a run that can be used.
     """
     path = Path(path)
-    if path.name in (CONFIG, MODEL, METRICS, EMBEDDING) and path.parent.is_dir():
-        path = path.parent
-    if not path.exists():
+    try:
+        if path.name in (CONFIG, MODEL, METRICS, EMBEDDING) and not path.is_dir():
+            path = path.parent
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, or a folder that may not be looked into
+        raise CheckpointError(f"cannot open {str(path)[:100]}: {error.strerror}") from error
+    if not exists:
         raise CheckpointError(
             f"there is no checkpoint at {path}; `python -m vae list` shows those there are"
         )
@@ -228,13 +250,13 @@ def open_run(path: str | Path) -> Run:
         raise CheckpointError(
             f"{path} is not a run folder; expected a folder with {CONFIG} and {MODEL} in it"
         )
-    config = _parse_json(_read_text(path / CONFIG), str(path / CONFIG))
+    config = _parse_json(_read_text(path / CONFIG, _MAX_JSON_BYTES), str(path / CONFIG))
     if not isinstance(config, dict):
         raise CheckpointError(f"{path / CONFIG} must hold a JSON object")
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path / CONFIG}: format_version (={str(version)[:40]}) must be {FORMAT_VERSION}; "
+            f"{path / CONFIG}: format_version (={repr(version)[:40]}) must be {FORMAT_VERSION}; "
             "it may be another program's file, or a newer ELBO Room's"
         )
     try:
@@ -243,7 +265,7 @@ def open_run(path: str | Path) -> Run:
             ModelConfig.from_dict(config.get("model")),
             TrainConfig.from_dict(config.get("train")),
         )
-    except ConfigError as error:
+    except (ConfigError, RecursionError) as error:  # the latter: nested too deeply to be shown
         raise CheckpointError(f"{path / CONFIG}: {error}") from error
     _check_header(path / MODEL, run.model_config)
     return run
@@ -281,24 +303,38 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}; make room or choose a folder that can be "
             "written (VAE_CHECKPOINTS), then train again"
         ) from error
 
 
-def _read(path: Path) -> bytes:
+def _taken(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"a run named '{path.name}' exists already in {path.parent}; choose another name"
+    )
+
+
+def _read(path: Path, at_most: int | None = None) -> bytes:
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
+            raise CheckpointError(f"cannot read {path}: it is not a file")
+        if at_most is not None and found.st_size > at_most:
+            raise CheckpointError(f"{path} is far longer than anything a run writes")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, at_most: int | None = None) -> str:
     try:
-        return _read(path).decode()
+        return _read(path, at_most).decode()
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not a text file") from error
 
@@ -312,6 +348,16 @@ def _parse_json(text: str, where: str) -> Any:
         raise CheckpointError(f"{where} is not valid JSON: {str(error)[:100]}") from error
 
 
+def _is_metrics_row(row: Any) -> bool:
+    if not isinstance(row, dict) or row.get("split") not in ("train", "test"):
+        return False
+    numbers = [row.get(name) for name in METRIC_NAMES if name != "split"]
+    try:
+        return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
 def _not_safetensors(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"{path} is truncated or not a safetensors file ({str(error)[:100]}); "
@@ -323,7 +369,7 @@ def _check_header(path: Path, config: ModelConfig) -> None:
     """Holds the file's tensor names, shapes and types against the config, loading none."""
     with torch.device("meta"):
         expected = {name: tuple(t.shape) for name, t in VAE(config).state_dict().items()}
-    if not path.exists():
+    if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -350,11 +396,12 @@ def _check_header(path: Path, config: ModelConfig) -> None:
 def _read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embedding]:
     data = _read(path)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
         arrays = safetensors.numpy.load(data)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        # From the same bytes: the file may be replaced while a training goes on.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise _not_safetensors(path, error) from error
+    metadata = header.get("__metadata__") or {}
 
     def require(condition: bool, what: str) -> None:
         if not condition:
@@ -364,13 +411,21 @@ def _read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embedd
         require(name in arrays, f"the column '{name}' is missing")
     N = arrays["labels"].size
     wide = {"mu", "logvar", "kl_per_dim"}
-    factors = {n.removeprefix("factor."): a for n, a in arrays.items() if n.startswith("factor.")}
+    # The file keeps its tensors in an order of its own.
+    factors = {
+        name.removeprefix("factor."): arrays[name]
+        for name in sorted(arrays)
+        if name.startswith("factor.")
+    }
     for name in ARRAYS:
         array, shape = arrays[name], (N, latent_dim) if name in wide else (N,)
         require(array.shape == shape, f"'{name}' is {array.shape}, expected {shape}")
         is_number = array.dtype == (np.int64 if name == "labels" else np.float32)
         require(is_number and np.isfinite(array).all(), f"'{name}' holds unusable values")
-    require(all(f.shape == (N,) for f in factors.values()), "a factor has another length")
+    for name, values in factors.items():
+        require(values.shape == (N,), f"the factor {name[:60]!r} has another length")
+        usable = values.dtype.kind in "fiub" and np.isfinite(values).all()
+        require(usable, f"the factor {name[:60]!r} holds unusable values")
     try:
         class_names = tuple(str(name) for name in json.loads(metadata["class_names"]))
         n_samples, seed = int(metadata["n_samples"]), int(metadata["seed"])

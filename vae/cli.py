@@ -4,20 +4,25 @@ import argparse
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from vae import checkpoint, config, datasets, job
+from vae.checkpoint import CheckpointError
 from vae.config import ModelConfig, TrainConfig
 from vae.embedding import N_SAMPLES, Embedding, embed, log_px
 from vae.model import VAE
 from vae.training import NonFiniteLoss, choose_device
 
 _MODEL, _TRAIN = ModelConfig(image_shape=(1, 1, 1)), TrainConfig(dataset="digits", epochs=1)
+
+_BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
+_MAX_SAMPLES = 1_000_000
 
 _EPILOG = """\
 examples:
@@ -50,8 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"vae: {message}; `{self.prog} --help` shows how it is used\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m vae",
         description="Train and inspect variational autoencoders.",
         epilog=_EPILOG,
@@ -61,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, function: Any, summary: str, description: str) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}. {description}"
+            name,
+            help=summary,
+            description=textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {description}", 80),
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(command=function)
         return command
@@ -103,10 +119,18 @@ def _parser() -> argparse.ArgumentParser:
         "--epochs", type=int, metavar="N", help="passes over the data [about 4,500 steps' worth]"
     )
     train.add_argument(
-        "--batch-size", type=int, default=_TRAIN.batch_size, metavar="N", help="[64]"
+        "--batch-size",
+        type=int,
+        default=_TRAIN.batch_size,
+        metavar="N",
+        help="images per step [64]",
     )
     train.add_argument(
-        "--learning-rate", type=float, default=_TRAIN.learning_rate, metavar="X", help="[0.002]"
+        "--learning-rate",
+        type=float,
+        default=_TRAIN.learning_rate,
+        metavar="X",
+        help="of Adam; the highest one for one-cycle [0.002]",
     )
     train.add_argument(
         "--schedule",
@@ -123,7 +147,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the steps over which that weight climbs from 0 [0.3]",
     )
-    train.add_argument("--seed", type=int, default=_TRAIN.seed, metavar="N", help="[0]")
+    train.add_argument(
+        "--seed",
+        type=int,
+        default=_TRAIN.seed,
+        metavar="N",
+        help="of the first weights, the images' order and every draw [0]",
+    )
     train.add_argument("--device", help="cuda, mps or cpu [the fastest there is]")
 
     evaluate = add(
@@ -197,7 +227,7 @@ def _train(options: argparse.Namespace) -> None:
     name = options.name or f"{options.dataset}-{options.latent_dim}d"
     path = (options.folder or checkpoint.folder()) / checkpoint.check_name(name)
     speeds = []
-    with tqdm(unit="step", desc=name, dynamic_ncols=True) as bar:
+    with tqdm(unit="step", desc=name, dynamic_ncols=True, delay=_BAR_DELAY_S) as bar:
 
         def on_step(step: int, n_steps: int) -> None:
             bar.total = n_steps
@@ -222,10 +252,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     result = embedding.means()
     result["bits_per_dim"] = result["neg_elbo"] / (dataset.images[0].numel() * math.log(2))
     if options.importance_samples is not None:
-        if options.importance_samples < 1:
-            raise ValueError(
-                f"--importance-samples (={options.importance_samples}) must be at least 1"
-            )
         with _progress("log p(x)") as progress:
             values, stderr = log_px(
                 model, dataset, options.importance_samples, options.seed, progress
@@ -265,7 +291,11 @@ def _list(options: argparse.Namespace) -> None:
         print(f"no runs in {folder}; `python -m vae train` makes one")
     for run in runs:
         model, train = run.model_config, run.train_config
-        held_out = [row for row in run.load_metrics() if row["split"] == "test"]
+        try:
+            held_out = [row for row in run.load_metrics() if row["split"] == "test"]
+        except CheckpointError as error:
+            broken[run.name] = str(error)
+            continue
         score = f"-ELBO {held_out[-1]['neg_elbo']:.2f} nats" if held_out else "untrained"
         print(
             f"{run.name:24} {train.dataset:14} k = {model.latent_dim:<4} {model.family:5} "
@@ -276,12 +306,13 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _embed(options: argparse.Namespace) -> tuple[VAE, datasets.Dataset, Embedding]:
-    for name in ("limit", "samples"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} (={value}) must be at least 1")
-    if options.seed < 0:
-        raise ValueError(f"--seed (={options.seed}) must be at least 0")
+    for name in ("limit", "samples", "importance_samples"):
+        value = getattr(options, name, None)
+        if value is not None and not 1 <= value <= _MAX_SAMPLES:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} (={value}) must be from 1 to {_MAX_SAMPLES}")
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed (={options.seed}) must be from 0 to {2**63 - 1}")
     run = checkpoint.open_run(options.path)
     model = run.load_model().to(choose_device(options.device))
     dataset = datasets.load(options.dataset or run.train_config.dataset, options.split)
@@ -294,7 +325,9 @@ def _embed(options: argparse.Namespace) -> tuple[VAE, datasets.Dataset, Embeddin
 @contextmanager
 def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is called with (points done, points in all), gone when the work is."""
-    with tqdm(desc=description, unit="point", leave=False, dynamic_ncols=True) as bar:
+    with tqdm(
+        desc=description, unit="point", leave=False, dynamic_ncols=True, delay=_BAR_DELAY_S
+    ) as bar:
 
         def show(done: int, total: int) -> None:
             bar.total = total

@@ -51,7 +51,8 @@ class ModelConfig:
         shape = _integers("image_shape", self.image_shape, minimum=1, maximum=MAX_SIDE)
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise ConfigError(
-                f"image_shape (={shape}) must be (channels, height, width) with 1 or 3 channels"
+                f"image_shape (={_brief(shape)}) must be (channels, height, width) "
+                "with 1 or 3 channels"
             )
         object.__setattr__(self, "image_shape", shape)
         _integer("latent_dim", self.latent_dim, minimum=1, maximum=MAX_LATENT_DIM)
@@ -112,14 +113,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str) or not self.dataset:
-            raise ConfigError(f"dataset (={self.dataset!r}) must be the name of a data set")
+            raise ConfigError(f"dataset (={_brief(self.dataset)}) must be the name of a data set")
         _integer("epochs", self.epochs, minimum=1, maximum=1_000_000)
         _integer("batch_size", self.batch_size, minimum=1, maximum=1_000_000)
         _positive("learning_rate", self.learning_rate)
         _choice("schedule", self.schedule, SCHEDULES)
         _positive("beta", self.beta)
         if not 0 <= _number("kl_warmup", self.kl_warmup) <= 1:
-            raise ConfigError(f"kl_warmup (={self.kl_warmup}) must be from 0 to 1")
+            raise ConfigError(f"kl_warmup (={_brief(self.kl_warmup)}) must be from 0 to 1")
         _integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
 
     to_dict = ModelConfig.to_dict
@@ -140,7 +141,7 @@ def _from_dict(cls: type, values: Any) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__} must be a JSON object, not {_brief(values)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(values) - set(fields)):
+    if unknown := sorted(set(values) - set(fields), key=_brief):
         raise ConfigError(f"{cls.__name__} has no setting {_brief(unknown[0])}")
     for name, field in fields.items():
         if field.default is dataclasses.MISSING and name not in values:
@@ -150,7 +151,10 @@ def _from_dict(cls: type, values: Any) -> Any:
 
 def _brief(value: Any) -> str:
     """A value as it may stand in a message: a file can hold anything, a sentence cannot."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python prints neither 5,000 digits nor 1,000 brackets
+        text = f"a huge {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

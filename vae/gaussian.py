@@ -52,26 +52,26 @@ def kl_parts(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> KLParts:
                 f"mu{name} {tuple(mu.shape)} and cov{name} {tuple(cov.shape)} must be "
                 f"(..., k) and (..., k, k) with one k >= 1 for both distributions"
             )
-    L1 = cholesky(cov1, "cov1")
-    L2 = cholesky(cov2, "cov2")
+    shapes = mu1.shape[:-1], cov1.shape[:-2], mu2.shape[:-1], cov2.shape[:-2]
+    try:
+        batch = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ValueError(
+            f"the batches of mu1 {tuple(mu1.shape)}, cov1 {tuple(cov1.shape)}, "
+            f"mu2 {tuple(mu2.shape)} and cov2 {tuple(cov2.shape)} do not broadcast"
+        ) from None
+    L1 = cholesky(cov1, "cov1").expand(*batch, k, k)
+    L2 = cholesky(cov2, "cov2").expand(*batch, k, k)
 
     log_diagonal_1 = L1.diagonal(dim1=-2, dim2=-1).log()
     log_diagonal_2 = L2.diagonal(dim1=-2, dim2=-1).log()
     log_det_ratio = 2 * (log_diagonal_2 - log_diagonal_1).sum(-1)
-
-    batch = torch.broadcast_shapes(L1.shape[:-2], L2.shape[:-2])
-    L1, L2 = L1.expand(*batch, k, k), L2.expand(*batch, k, k)
     # tr(S1 S2^-1) = || L2^-1 L1 ||_F^2, and the Mahalanobis term is || L2^-1 (mu1 - mu2) ||^2.
     trace = torch.linalg.solve_triangular(L2, L1, upper=False).square().sum((-2, -1))
-    difference = (mu1 - mu2).unsqueeze(-1)  # (..., k, 1)
-    batch = torch.broadcast_shapes(batch, difference.shape[:-2])
-    whitened = torch.linalg.solve_triangular(
-        L2.expand(*batch, k, k), difference.expand(*batch, k, 1), upper=False
-    )
+    difference = (mu1 - mu2).expand(*batch, k).unsqueeze(-1)  # (..., k, 1)
+    whitened = torch.linalg.solve_triangular(L2, difference, upper=False)
     mahalanobis = whitened.square().sum((-2, -1))
-
-    parts = torch.broadcast_tensors(log_det_ratio, trace, mahalanobis)
-    return KLParts(parts[0], torch.full_like(parts[0], -k), parts[1], parts[2])
+    return KLParts(log_det_ratio, torch.full_like(trace, -k), trace, mahalanobis)
 
 
 def kl_between(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> Tensor:
@@ -93,21 +93,27 @@ def cholesky(cov: Tensor, name: str = "cov") -> Tensor:
         ValueError: a matrix is not finite, not symmetric or not positive definite.
     """
     if not torch.isfinite(cov).all():
-        raise ValueError(f"{name} has entries that are not finite")
-    # torch reads the lower triangle alone, so an asymmetric matrix would pass unnoticed.
-    scale = cov.diagonal(dim1=-2, dim2=-1).abs().amax(-1)[..., None, None]
-    tolerance = 1e3 * torch.finfo(cov.dtype).eps * scale
-    if ((cov - cov.mT).abs() > tolerance).any():
-        raise ValueError(f"{name} is not symmetric")
+        raise ValueError(f"{_first(name, ~torch.isfinite(cov))} has entries that are not finite")
+    # torch reads the lower triangle alone, so an asymmetric matrix would pass unnoticed. Rounding
+    # moves an entry by a share of the two standard deviations that it belongs to.
+    sigma = cov.diagonal(dim1=-2, dim2=-1).abs().sqrt()
+    tolerance = 1e3 * torch.finfo(cov.dtype).eps * sigma[..., :, None] * sigma[..., None, :]
+    if (asymmetric := (cov - cov.mT).abs() > tolerance).any():
+        raise ValueError(f"{_first(name, asymmetric)} is not symmetric")
     factor, info = torch.linalg.cholesky_ex(cov)
     if info.any():
-        where = tuple(torch.nonzero(info)[0].tolist())
-        which = f"{name}[{', '.join(map(str, where))}]" if where else name
-        minor = int(info[where])
+        minor = int(info[info > 0][0])
         raise ValueError(
-            f"{which} is not positive definite: its leading {minor}x{minor} block is not"
+            f"{_first(name, info[..., None, None] > 0)} is not positive definite: "
+            f"its leading {minor}x{minor} block is not"
         )
     return factor
+
+
+def _first(name: str, bad: Tensor) -> str:
+    """What to call the first matrix that has a bad entry; `bad` is of shape (..., k, k)."""
+    where = torch.nonzero(bad.any(-1).any(-1))[0].tolist()
+    return f"{name}[{', '.join(map(str, where))}]" if where else name
 
 
 def kl_to_standard_normal(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -7,7 +7,10 @@ a file named `stop` asks it to end.
 
 import dataclasses
 import json
+import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from vae.model import VAE
 from vae.training import EpochStats, NonFiniteLoss, choose_device, fit
 
 STATUS, STOP = "status.json", "stop"
+_STATES = ("running", "finished", "stopped", "failed", "interrupted")
 _HEARTBEAT_S = 0.5
 _SILENT_S = 15.0  # a job that has not stirred for so long is taken for dead
 _EMBED_EVERY_S = 1.0  # between two epochs' maps
@@ -75,7 +79,7 @@ def train(
     """Trains a new model into a new run folder, yielding as `fit` does.
 
     After every epoch the folder holds that epoch's weights and metrics, and it can be opened from
-    the start: a kill loses the epoch in progress at most.
+    the instant it appears: a kill loses the epoch in progress at most.
 
     Args:
         run_path: the folder to make; its name is the run's.
@@ -89,7 +93,7 @@ def train(
         NonFiniteLoss: training diverged; the folder keeps the last good weights.
         ValueError: the data set's images are not of the model's shape, or no such device.
     """
-    checkpoint.check_name(run_path.name)
+    checkpoint.check_free(run_path)
     chosen_device = choose_device(device)
     train_set = datasets.load(train_config.dataset, "train")
     test_set = datasets.load(train_config.dataset, "test")
@@ -98,15 +102,18 @@ def train(
             f"image_shape (={model_config.image_shape}) must be {train_set.image_shape}, "
             f"the shape of {train_config.dataset}'s images"
         )
-    run = checkpoint.create(run_path, model_config, train_config)
+    # Made in a hidden folder and moved once it is whole, so nobody meets a run without weights.
+    draft = run_path.parent / f".{run_path.name}.{os.getpid()}.tmp"
     try:
-        reporter = _Reporter(run_path)
+        run = checkpoint.create(draft / run_path.name, model_config, train_config)
+        reporter = _Reporter(run.path)
         model = VAE(model_config, torch.Generator().manual_seed(train_config.seed))
         checkpoint.save_model(run, model)
         checkpoint.save_embedding(run, embed(model, test_set))
-    except BaseException:
-        shutil.rmtree(run_path, ignore_errors=True)  # ours, and nothing in it is of use yet
-        raise
+        reporter.path = run_path
+        run = checkpoint.move(run, run_path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
     def step_done(step: int, n_steps: int) -> None:
         reporter.step, reporter.n_steps = step, n_steps
@@ -199,8 +206,11 @@ def status(run_path: Path) -> Status:
     """How far the job in that folder is; "finished" for a folder that no job is known to fill."""
     try:
         found = Status(**json.loads((run_path / STATUS).read_bytes()))
+        numbers = (found.step, found.n_steps, found.seconds, found.updated)
+        if found.state not in _STATES or not all(math.isfinite(n) for n in numbers):
+            return Status("finished")
         silent = found.state == "running" and time.time() - found.updated > _SILENT_S
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return Status("finished")
     return dataclasses.replace(found, state="interrupted") if silent else found
 
@@ -220,8 +230,11 @@ class Launch:
 
     def error(self) -> str | None:
         """Why the process ended before it had anything to show, in its own last words."""
-        if self.process.poll() in (None, 0):
+        code = self.process.poll()
+        if code in (None, 0):
             return None
+        if code < 0:  # its last line would be the progress bar
+            return f"the training process was ended by {signal.Signals(-code).name}"
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("vae: ") if lines else "the training process ended"
@@ -233,12 +246,10 @@ def start(run_path: Path, model_config: ModelConfig, train_config: TrainConfig) 
     Raises:
         CheckpointError: the name cannot be used, or is taken.
     """
-    checkpoint.check_name(run_path.name)
-    if run_path.exists():
-        raise CheckpointError(f"a run named '{run_path.name}' exists already; choose another name")
+    checkpoint.check_free(run_path)
     options = {
         "name": run_path.name,
-        "folder": run_path.parent,
+        "folder": run_path.parent.absolute(),
         "family": model_config.family,
         "hidden": ",".join(map(str, model_config.hidden)),
         "latent-dim": model_config.latent_dim,

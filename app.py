@@ -1,0 +1,17 @@
+"""ELBO Room: see what a variational autoencoder has learnt. Run with `streamlit run app.py`."""
+
+import streamlit as st
+
+from vae.ui import brand, frame
+
+brand.show()
+page = st.navigation(
+    [
+        st.Page("pages/explore.py", title="Explore", icon=":material/explore:", default=True),
+        st.Page("pages/points.py", title="Points", icon=":material/table_rows:"),
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+    ]
+)
+frame.open_frame()
+frame.sidebar()
+page.run()

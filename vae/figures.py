@@ -1,0 +1,306 @@
+"""Numpy in, plotly Figure out. One colour means one thing in every figure.
+
+Colours are fixed here and legible on light and dark; backgrounds, grids and fonts are left to the
+page's theme.
+"""
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.colors
+import plotly.graph_objects as go
+
+from vae.embedding import Embedding
+
+# Petroff's ten colours, safe for colour-blind eyes (Petroff, 2021: Accessible color sequences).
+CLASS_COLOURS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
+Q_COLOUR = "#00a383"  # q(z|x) and whatever the hand has chosen
+PRIOR_COLOUR = "#8a9199"  # p(z)
+TRAIN_COLOUR, TEST_COLOUR = "#94a4a2", "#3f90da"
+# One scale for nats: plasma without its ends, which vanish on a dark or on a white page.
+NATS = [
+    [i / 8, plotly.colors.sample_colorscale("Plasma", 0.12 + 0.78 * i / 8)[0]] for i in range(9)
+]
+# Plotly's own selection dims what is not chosen; a map must stay readable with one point chosen.
+_UNSELECTED = {"marker": {"opacity": 0.45}}
+
+
+TERMS = {"recon": "recon", "KL": "kl", "-ELBO": "neg_elbo"}  # as pages write them: in code
+
+
+def term(embedding: Embedding, name: str) -> np.ndarray:
+    """A value per point: a key of TERMS, or a known factor's name."""
+    if name in TERMS:
+        return getattr(embedding, TERMS[name])
+    return embedding.factors[name]
+
+
+def latent_map(
+    embedding: Embedding,
+    positions: np.ndarray,
+    colour: str,
+    axis_titles: tuple[str, str],
+    prior_centre: np.ndarray,
+    ellipses: Sequence[np.ndarray] = (),
+    selected: int | None = None,
+    height: int = 700,
+) -> go.Figure:
+    """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
+
+    Args:
+        embedding: the points' terms and labels.
+        positions: where they stand on the map, shape (N, 2).
+        colour: "label", or a name that `term` knows.
+        axis_titles: of x and y.
+        prior_centre: where z = 0 stands, shape (2,).
+        ellipses: closed lines of q(z|x), each (n, 2).
+        selected: the chosen point.
+        height: in pixels.
+    """
+    figure = go.Figure()
+    size = float(np.clip(13 - 2.1 * np.log10(len(positions)), 3, 9))
+    if colour == "label":
+        for label, name in enumerate(embedding.class_names):
+            rows = np.flatnonzero(embedding.labels == label)
+            if len(rows):
+                _add_points(
+                    figure,
+                    embedding,
+                    positions,
+                    rows,
+                    name=html.escape(name),
+                    marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": size},
+                )
+    else:
+        values = term(embedding, colour)
+        low, high = np.percentile(values, (1, 99))  # a few extremes must not flatten the rest
+        unit = "" if colour in embedding.factors else "<br>nats"
+        marker = {
+            "color": values,
+            "colorscale": NATS,
+            "cmin": low,
+            "cmax": high,
+            "size": size,
+            "colorbar": {
+                "title": {"text": html.escape(colour) + unit},
+                "thickness": 12,
+                "outlinewidth": 0,
+            },
+        }
+        rows = np.arange(len(positions))
+        _add_points(figure, embedding, positions, rows, marker=marker, showlegend=False)
+
+    for radius in (1, 2, 3):
+        (x0, y0), (x1, y1) = prior_centre - radius, prior_centre + radius
+        figure.add_shape(
+            type="circle",
+            layer="below",
+            **{"x0": x0, "y0": y0, "x1": x1, "y1": y1},
+            line={"color": PRIOR_COLOUR, "width": 1, "dash": "dot"},
+        )
+        figure.add_annotation(
+            x=prior_centre[0],
+            y=y1,
+            text=f"{radius}σ",
+            showarrow=False,
+            yshift=8,
+            font={"color": PRIOR_COLOUR, "size": 11},
+        )
+    for line in ellipses:
+        figure.add_scatter(
+            x=line[:, 0],
+            y=line[:, 1],
+            mode="lines",
+            line={"color": Q_COLOUR, "width": 2},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    if selected is not None:
+        _add_ring(figure, positions[selected])
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        xaxis={"title": {"text": axis_titles[0]}, "zeroline": False, "showgrid": False},
+        yaxis={
+            "title": {"text": axis_titles[1]},
+            "zeroline": False,
+            "showgrid": False,
+            "scaleanchor": "x",
+        },
+        legend={
+            **{"itemsizing": "constant", "title": {"text": ""}},
+            **{"x": 1, "xanchor": "right", "y": 1, "yanchor": "top"},
+            "bgcolor": "rgba(128,128,128,0.06)",
+        },
+        dragmode="pan",
+        hovermode="closest",
+        uirevision="map",
+    )
+    return figure
+
+
+def kl_against_recon(
+    embedding: Embedding, rows: np.ndarray, selected: int | None, height: int = 330
+) -> go.Figure:
+    """Both terms of each of the given points, with lines of equal -ELBO running across."""
+    figure = go.Figure()
+    positions = np.stack([embedding.recon, embedding.kl], axis=1)
+    for label, name in enumerate(embedding.class_names):
+        of_class = rows[embedding.labels[rows] == label]
+        if len(of_class):
+            _add_points(
+                figure,
+                embedding,
+                positions,
+                of_class,
+                name=html.escape(name),
+                marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
+            )
+    if selected is not None:
+        _add_ring(figure, positions[selected])
+    return _plain(
+        figure, height, "recon, nats per image", "KL, nats per image", showlegend=False
+    ).update_layout(dragmode="pan", hovermode="closest", uirevision="terms")
+
+
+def histogram(
+    values: np.ndarray, name: str, selected: float | None = None, height: int = 150
+) -> go.Figure:
+    """The distribution of one term over points, in nats per image, the chosen point marked."""
+    counts, edges = np.histogram(values, bins=min(60, max(8, round(len(values) ** 0.5))))
+    figure = go.Figure(
+        go.Bar(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            width=np.diff(edges),
+            marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
+            hovertemplate="%{x:.1f} nats: %{y} points<extra></extra>",
+        )
+    )
+    if selected is not None:
+        figure.add_vline(x=selected, line={"color": Q_COLOUR, "width": 2})
+    return _plain(figure, height, f"{name}, nats per image", "points", showlegend=False)
+
+
+def kl_bars(kl_per_dim: np.ndarray, height: int | None = None) -> go.Figure:
+    """KL of each latent dimension, (D,), in nats: equation (6), term by term."""
+    names = [f"z<sub>{d + 1}</sub>" for d in range(len(kl_per_dim))]
+    figure = go.Figure(
+        go.Bar(
+            x=kl_per_dim,
+            y=names,
+            orientation="h",
+            marker={"color": Q_COLOUR},
+            texttemplate="%{x:.2f}" if len(names) <= 12 else None,
+            hovertemplate="%{y}: %{x:.3f} nats<extra></extra>",
+        )
+    )
+    figure = _plain(figure, height or 60 + 24 * len(names), "KL, nats", "", showlegend=False)
+    return figure.update_layout(bargap=0.25, yaxis={"autorange": "reversed"})
+
+
+def pixel_map(values: np.ndarray, side: int) -> go.Figure:
+    """What each pixel adds to the reconstruction term, (H, W), in nats; `side` pixels square."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=values[::-1],
+            colorscale=NATS,
+            hovertemplate="%{z:.2f} nats<extra></extra>",
+            colorbar={
+                **{"orientation": "h", "thickness": 6, "outlinewidth": 0, "nticks": 4},
+                **{"len": 1, "xpad": 0, "ypad": 0, "y": -0.05, "yanchor": "top"},
+                **{"tickfont": {"size": 10}, "ticklabeloverflow": "hide past div"},
+                "title": {"text": "nats per pixel", "side": "bottom", "font": {"size": 12}},
+            },
+        )
+    )
+    below = 46  # room for the colour bar, where the pictures beside it have their captions
+    figure.update_layout(
+        width=side,
+        height=side + below,
+        margin={"l": 0, "r": 0, "t": 0, "b": below, "autoexpand": False},
+    )
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
+
+
+def training_curves(rows: Sequence[dict], name: str, n_epochs: int, height: int = 190) -> go.Figure:
+    """One term over the epochs, for the training images and the held-out ones, nats per image.
+
+    The first tenth of the epochs may leave the picture at the top: training starts so far from
+    where it ends that the rest would be a flat line.
+    """
+    figure = go.Figure()
+    last = max((row["epoch"] for row in rows), default=0)
+    late = [row[TERMS[name]] for row in rows if row["epoch"] > last / 10]
+    span = (min(late), max(late)) if late else (0.0, 1.0)
+    margin = 0.06 * (span[1] - span[0]) or 1.0
+    for split, label, colour in (
+        ("train", "train", TRAIN_COLOUR),
+        ("test", "held-out", TEST_COLOUR),
+    ):
+        of_split = [row for row in rows if row["split"] == split]
+        figure.add_scatter(
+            x=[row["epoch"] for row in of_split],
+            y=[row[TERMS[name]] for row in of_split],
+            name=label,
+            mode="lines" if len(of_split) > 1 else "markers",
+            line={"color": colour, "width": 2},
+            hovertemplate="epoch %{x}: %{y:.2f} nats<extra>" + label + "</extra>",
+        )
+    figure = _plain(figure, height, "epoch", f"{name}, nats")
+    return figure.update_layout(
+        xaxis={"range": [0, n_epochs]},
+        yaxis={"range": [span[0] - margin, span[1] + margin]},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
+        margin={"t": 28},
+    )
+
+
+def _add_points(
+    figure: go.Figure,
+    embedding: Embedding,
+    positions: np.ndarray,
+    rows: np.ndarray,
+    **options: object,
+) -> None:
+    names = np.array([html.escape(name) for name in embedding.class_names], dtype=object)
+    figure.add_scattergl(
+        x=positions[rows, 0],
+        y=positions[rows, 1],
+        mode="markers",
+        # One number per point keeps 70,000 points light; what else hover shows is plotted anyway.
+        customdata=rows.astype(np.int32),
+        text=None if "name" in options else names[embedding.labels[rows]],
+        hovertemplate="point %{customdata}<extra>"
+        + ("%{fullData.name}" if "name" in options else "%{text}")
+        + "</extra>",
+        unselected=_UNSELECTED,
+        **options,
+    )
+
+
+def _add_ring(figure: go.Figure, position: np.ndarray) -> None:
+    figure.add_scatter(
+        x=position[:1],
+        y=position[1:],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 17, "color": Q_COLOUR, "line": {"width": 3}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _plain(
+    figure: go.Figure, height: int, x_title: str, y_title: str, showlegend: bool = True
+) -> go.Figure:
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        xaxis={"title": {"text": x_title}},
+        yaxis={"title": {"text": y_title}},
+        showlegend=showlegend,
+    )

@@ -1,0 +1,121 @@
+"""What is loaded once and shared by all visitors: models, data sets, embeddings.
+
+Everything here is read-only for its readers, and bounded in number.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from vae import checkpoint, datasets
+from vae.checkpoint import Run
+from vae.datasets import Dataset
+from vae.embedding import Embedding, embed
+from vae.model import VAE
+
+
+def runs() -> tuple[list[Run], dict[str, str]]:
+    """Every run that can be opened, by name, and what is wrong with the other folders."""
+    return _runs(checkpoint.folder(), _stamp_of_folder(checkpoint.folder()))
+
+
+def model(run: Run) -> VAE:
+    """The run's model. Raises CheckpointError."""
+    return _model(run.path, _stamp(run.path / checkpoint.MODEL))
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """The rows of the run's metrics.jsonl. Raises CheckpointError."""
+    return _metrics(run.path, _stamp(run.path / checkpoint.METRICS))
+
+
+def stored_embedding(run: Run) -> Embedding | None:
+    """The embedding in the run's folder, if it has one of its weights. Raises CheckpointError."""
+    stamps = tuple(_stamp(run.path / name) for name in (checkpoint.MODEL, checkpoint.EMBEDDING))
+    return _stored_embedding(run.path, stamps)
+
+
+def dataset(name: str, split: str) -> Dataset:
+    """The data set; says so while it is fetched. Raises DatasetError."""
+    with st.spinner(f"Loading {datasets.describe(name).title}", show_time=True):
+        return _dataset(name, split)
+
+
+def embedding(run: Run, name: str, split: str) -> Embedding:
+    """The data set seen through the run's model: the stored one, or computed with a progress bar.
+
+    Raises:
+        CheckpointError, DatasetError: the model or the data cannot be had.
+    """
+    if (name, split) == (run.train_config.dataset, "test"):
+        stored = stored_embedding(run)
+        if stored is not None:
+            return stored
+    slot = _computed_embedding(run.path, _stamp(run.path / checkpoint.MODEL), name, split)
+    if not slot:
+        points = dataset(name, split)
+        bar = st.progress(0.0)
+
+        def show(done: int, total: int) -> None:
+            bar.progress(done / total, f"Encoding {done:,} of {total:,} points")
+
+        slot.append(embed(model(run), points, progress=show))
+        bar.empty()
+    return slot[0]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Changes when the file is replaced, so that a newer one is not hidden by the cache."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _stamp_of_folder(root: Path) -> tuple[Any, ...]:
+    try:
+        paths = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:
+        return ()
+    names = (checkpoint.CONFIG, checkpoint.MODEL)
+    return tuple((p.name, *(_stamp(p / name) for name in names)) for p in paths)
+
+
+def _shared(max_entries: int) -> Callable[..., Any]:
+    return st.cache_resource(max_entries=max_entries, show_spinner=False)
+
+
+@_shared(max_entries=2)
+def _runs(root: Path, stamp: tuple[Any, ...]) -> tuple[list[Run], dict[str, str]]:
+    return checkpoint.list_runs(root)
+
+
+@_shared(max_entries=8)
+def _model(path: Path, stamp: tuple[int, ...]) -> VAE:
+    return checkpoint.open_run(path).load_model().requires_grad_(False)
+
+
+@_shared(max_entries=32)
+def _metrics(path: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
+    return checkpoint.open_run(path).load_metrics()
+
+
+@_shared(max_entries=16)
+def _stored_embedding(path: Path, stamps: tuple[Any, ...]) -> Embedding | None:
+    return checkpoint.open_run(path).load_embedding()
+
+
+@_shared(max_entries=6)
+def _dataset(name: str, split: str) -> Dataset:
+    return datasets.load(name, split)
+
+
+@_shared(max_entries=6)
+def _computed_embedding(
+    path: Path, stamp: tuple[int, ...], name: str, split: str
+) -> list[Embedding]:
+    # A place to put it: a cached function cannot show progress to the one who waits for it.
+    return []

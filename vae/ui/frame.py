@@ -1,0 +1,181 @@
+"""What surrounds every page: the cold deep link, the checkpoint picker, the model card."""
+
+import html
+from dataclasses import dataclass
+
+import streamlit as st
+
+from vae import checkpoint, datasets
+from vae.checkpoint import CheckpointError, Run
+from vae.datasets import Dataset, DatasetError
+from vae.embedding import Embedding
+from vae.model import VAE
+from vae.ui import cache
+from vae.ui.state import DATA, POINT, RUN
+
+_FRAMED, _DEEP_LINK = "_framed", "_deep_link"
+_SPLITS = {"held-out": "test", "training": "train", "all": "all"}  # as written: in code
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page looks at: a run, its model, and a data set seen through it.
+
+    Attributes:
+        run, model, embedding: as chosen in the sidebar.
+        images: the data set behind the embedding; None if it is not at hand.
+        images_problem: why not.
+    """
+
+    run: Run
+    model: VAE
+    embedding: Embedding
+    images: Dataset | None
+    images_problem: str
+
+
+_STYLE = """<style>
+.stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
+dl.card { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0;
+  padding: 0; font-size: .87rem; line-height: 1.3; }
+dl.card dt { opacity: .65; }
+dl.card dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
+</style>"""
+
+
+def require(page: str) -> None:
+    """The first line of every page: sees to it that the frame is around it.
+
+    A cold server answers a deep link by running the page's file alone, without app.py. The page
+    then remembers itself and hands over to app.py, which hands back (see `open_frame`).
+    """
+    if not st.session_state.get(_FRAMED):
+        st.session_state[_DEEP_LINK] = (page, st.query_params.to_dict())
+        st.switch_page("app.py", query_params=st.query_params.to_dict())
+
+
+def open_frame() -> None:
+    """The first line of app.py, after the pages are declared."""
+    st.session_state[_FRAMED] = True
+    st.html(_STYLE)
+    if waiting := st.session_state.pop(_DEEP_LINK, None):
+        page, query = waiting
+        st.switch_page(page, query_params=query)
+
+
+def sidebar() -> None:
+    """The checkpoint picker and the card of the chosen model."""
+    runs, broken = cache.runs()
+    names = [run.name for run in runs]
+    asked = st.query_params.get(RUN)
+    if asked and asked not in names:
+        st.warning(
+            f"There is no checkpoint named {plain(asked[:64])} that can be opened"
+            + (f"; showing {plain(names[0])}." if names else ".")
+        )
+    with st.sidebar:
+        if names:
+            # A widget's default stays out of the URL, but a link that is passed on must name its
+            # checkpoint; so there is no default, and the first one is chosen by hand.
+            if st.session_state.get(RUN) not in names and asked not in names:
+                st.session_state[RUN] = names[0]
+            chosen = st.selectbox("Checkpoint", names, index=None, key=RUN, bind="query-params")
+            run = runs[names.index(chosen)]
+            st.selectbox("Data", _data_options(run), key=DATA, bind="query-params")
+            _model_card(run)
+        for name, reason in broken.items():
+            st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
+
+
+def chosen_run() -> Run | None:
+    """The run in the sidebar; None if there is none."""
+    runs, _ = cache.runs()
+    return next((run for run in runs if run.name == st.session_state.get(RUN)), None)
+
+
+def view() -> View:
+    """What the sidebar chose, loaded; says what is wrong and ends the page if that cannot be."""
+    run = chosen_run()
+    if run is None:
+        st.info(
+            f"No checkpoint can be opened in {plain(str(checkpoint.folder()))}. "
+            "Train one: digits takes less than a minute."
+        )
+        st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
+        st.stop()
+    name, _, split = st.session_state[DATA].partition(", ")
+    split = _SPLITS[split]
+    try:
+        model, embedding = cache.model(run), cache.embedding(run, name, split)
+    except (CheckpointError, DatasetError) as error:
+        st.error(plain(str(error)))
+        st.stop()
+    try:
+        images, problem = cache.dataset(name, split), ""
+        if len(images) != len(embedding):
+            images, problem = None, "the stored map is of another version of this data set"
+    except DatasetError as error:
+        images, problem = None, str(error)
+    return View(run, model, embedding, images, problem)
+
+
+def point_picker(embedding: Embedding) -> int:
+    """The chosen point's index, as a field that can be typed into."""
+    last = len(embedding) - 1
+    # Another data set can be smaller than the one the point was chosen in.
+    st.session_state[POINT] = min(st.session_state.get(POINT) or 0, last)
+    return st.number_input(
+        f"Point, 0 to {last:,}",
+        min_value=0,
+        max_value=last,
+        key=POINT,
+        bind="query-params",
+        width=170,
+    )
+
+
+def plain(text: str) -> str:
+    """Text from a file or a user, so that Markdown shows it as it is."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in text)
+
+
+def nats(value: float) -> str:
+    """A number of nats as the pages write it."""
+    return f"{value:.2f}"
+
+
+def _data_options(run: Run) -> list[str]:
+    trained_on = run.train_config.dataset
+    names = datasets.names_of_shape(run.model_config.image_shape)
+    names = [trained_on, *(name for name in names if name != trained_on)]
+    return [f"{name}, {split}" for name in names for split in _SPLITS]
+
+
+def _model_card(run: Run) -> None:
+    config, train = run.model_config, run.train_config
+    rows = {
+        "trained on": datasets.describe(train.dataset).title,
+        "latent": f"k = {config.latent_dim}",
+        "p(x|z)": config.likelihood,
+        "network": f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}",
+    }
+    if train.beta != 1:
+        rows["β"] = f"{train.beta:g}"
+    try:
+        rows["parameters"] = f"{cache.model(run).n_parameters:,}"
+        embedding = cache.stored_embedding(run)
+    except CheckpointError as error:
+        st.error(plain(str(error)))
+        return
+    if embedding is not None:
+        means = embedding.means()
+        rows |= {
+            "held-out recon": f"{nats(means['recon'])} nats",
+            "held-out KL": f"{nats(means['kl'])} nats",
+            "held-out -ELBO": f"{nats(means['neg_elbo'])} nats",
+        }
+    st.html(
+        "<dl class='card'>"
+        + "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows.items())
+        + "</dl>"
+    )

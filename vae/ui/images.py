@@ -1,0 +1,42 @@
+"""Images of a data set or a decoder as pictures for the page: sharp pixels, any size."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    """One image (C, H, W) in [0, 1] as uint8 (h, w, 3), each pixel a square block.
+
+    Args:
+        image: grey or colour.
+        side: the longer side to aim at, in pixels.
+    """
+    _, H, W = image.shape
+    factor = max(1, round(side / max(H, W)))
+    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pixels = np.broadcast_to(pixels, (3, H, W)).transpose(1, 2, 0)
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def row(images: np.ndarray, side: int, per_row: int, gap: int = 4) -> np.ndarray:
+    """Images (S, C, H, W) side by side, as uint8 RGBA with nothing between them."""
+    tiles = [enlarged(image, side) for image in images]
+    h, w, _ = tiles[0].shape
+    n_rows = -(-len(tiles) // per_row)
+    canvas = np.zeros((n_rows * (h + gap) - gap, per_row * (w + gap) - gap, 4), dtype=np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = (i // per_row) * (h + gap), (i % per_row) * (w + gap)
+        canvas[y : y + h, x : x + w, :3] = tile
+        canvas[y : y + h, x : x + w, 3] = 255
+    return canvas
+
+
+def data_url(image: np.ndarray) -> str:
+    """A uint8 image (C, H, W) as the PNG data URL that a table's image column shows."""
+    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,60 @@
+"""The selected point: its image, what the model makes of it, and what it costs, in nats."""
+
+import streamlit as st
+import torch
+
+from vae import figures, gaussian
+from vae.datasets import to_unit
+from vae.elbo import pixel_recon
+from vae.ui import images
+from vae.ui.frame import View, nats, plain
+
+_SIDE = 132
+
+
+@torch.no_grad()
+def card(view: View, index: int) -> None:
+    """x, its reconstruction, the per-pixel term, the KL of each dimension and the point's terms."""
+    embedding, model = view.embedding, view.model
+    label = embedding.class_names[embedding.labels[index]]
+    st.markdown(f"##### Point {index:,}, label {plain(label)}")
+    mu = torch.from_numpy(embedding.mu[index])
+    pictures = st.columns(3, gap="small")
+    if view.images is not None:
+        x = to_unit(view.images.images[index])  # (C, H, W)
+        with pictures[0]:
+            st.image(images.enlarged(x.numpy(), _SIDE), "x", width=_SIDE)
+        eps = gaussian.noise_of_points(
+            [index], embedding.n_samples, embedding.latent_dim, embedding.seed
+        )
+        per_pixel = pixel_recon(model, x, eps[:, 0]).sum(0).numpy()  # channels added: (H, W)
+    with pictures[1]:
+        decoded = model.decode_mean(mu).numpy()
+        st.image(images.enlarged(decoded, _SIDE), "E[x|z = μ]", width=_SIDE)
+    if view.images is not None:
+        with pictures[2]:
+            st.plotly_chart(
+                figures.pixel_map(per_pixel, side=_SIDE),
+                width="content",
+                key="pixel_map",
+                config={"displayModeBar": False},
+                alt="Heat map of the reconstruction term of each pixel, in nats",
+            )
+    else:
+        st.caption(f"The image of this point is not at hand: {plain(view.images_problem)}.")
+
+    numbers = st.columns(4, gap="small")
+    recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
+    numbers[0].metric("recon, nats", nats(recon), help=f"standard error {stderr:.2f} nats")
+    numbers[1].metric("KL, nats", nats(embedding.kl[index]))
+    numbers[2].metric("-ELBO, nats", nats(embedding.neg_elbo[index]))
+    rank = embedding.rank(index)
+    numbers[3].metric(f"rank of {len(embedding):,}", f"{rank:,}", help="by -ELBO; 1 costs most")
+    kl_per_dim = embedding.kl_per_dim[index]
+    if len(kl_per_dim) <= 32:
+        st.plotly_chart(
+            figures.kl_bars(kl_per_dim),
+            key="kl_bars",
+            config={"displayModeBar": False},
+            alt="KL of each latent dimension, in nats",
+        )
