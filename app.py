@@ -15,3 +15,4 @@ page = st.navigation(
 frame.open_frame()
 frame.sidebar()
 page.run()
+frame.close_frame()

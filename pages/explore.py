@@ -29,14 +29,9 @@ def controls(view: View) -> tuple[int, projection.Projection]:
     """Colour, axes and point; returns the chosen point and the map's axes."""
     embedding = view.embedding
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.segmented_control(
-            "Colour",
-            ["label", *figures.TERMS, *embedding.factors],
-            key=state.COLOUR,
-            default="label",
-            required=True,
-            bind="query-params",
-        )
+        colours = ["label", *figures.TERMS, *embedding.factors]
+        state.keep_within(state.COLOUR, colours)
+        st.segmented_control("Colour", colours, required=True, **state.widget(state.COLOUR))
         axes = projection.choose(embedding)
         index = frame.point_picker(embedding)
     return index, axes

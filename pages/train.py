@@ -187,7 +187,6 @@ def watch_one() -> None:
     name = st.selectbox(
         "Run",
         names,
-        format_func=lambda name: f"{name}, {states[name].state}",
         key="watched",
         persist_state="session",
         width=320,
@@ -204,7 +203,7 @@ def watch(run: Run, was_active: bool) -> None:
         st.rerun()  # the whole page: the picker and the other runs' states have changed
     try:
         rows = cache.metrics(run)
-        embedding = cache.stored_embedding(run)
+        embedding = cache.stored_embedding(run, of_earlier_weights=status.state == ACTIVE)
     except CheckpointError as error:
         st.error(frame.plain(str(error)))
         return
@@ -258,7 +257,7 @@ def progress(run: Run, status: job.Status, rows: list[dict]) -> None:
             )
         st.page_link(
             "pages/explore.py",
-            label=f"Explore {frame.plain(run.name)}",
+            label=f"{status.state.capitalize()} at {text}: explore {frame.plain(run.name)}",
             icon=":material/explore:",
             query_params={"run": run.name},
         )

@@ -137,8 +137,12 @@ class Run:
             rows.append(row)
         return rows
 
-    def load_embedding(self) -> Embedding | None:
+    def load_embedding(self, of_earlier_weights: bool = False) -> Embedding | None:
         """The stored embedding; None if there is none, or it belongs to other weights.
+
+        Args:
+            of_earlier_weights: take it even so: a running job maps the space less often than it
+                saves weights.
 
         Raises:
             CheckpointError: the file is damaged or does not fit the config.
@@ -147,7 +151,8 @@ class Run:
         if not path.exists():
             return None
         metadata, embedding = _read_embedding(path, self.model_config.latent_dim)
-        return embedding if metadata.get("model_sha256") == self.fingerprint() else None
+        is_current = metadata.get("model_sha256") == self.fingerprint()
+        return embedding if is_current or of_earlier_weights else None
 
 
 def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> Run:

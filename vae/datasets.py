@@ -180,21 +180,20 @@ def _load_sprites(split: str) -> Dataset:
 def _load_torchvision(split: str, name: str, class_name: str) -> Dataset:
     import torchvision.datasets
 
-    root = folder()
+    root, kind = folder(), getattr(torchvision.datasets, class_name)
+    raw = root / class_name / "raw"
     try:
-        loaded = getattr(torchvision.datasets, class_name)(
-            str(root), train=split == "train", download=True
-        )
-    except (OSError, RuntimeError) as error:
+        loaded = kind(str(root), train=split == "train", download=True)
+        _check(loaded.data, loaded.targets, len(loaded.classes))
+    except Exception as error:  # torchvision lets whatever its parser met escape
+        if all(os.path.exists(raw / Path(file).stem) for file, _ in kind.resources):
+            raise DatasetError(
+                f"the files in {raw} are damaged ({_reason(error)}); "
+                "delete that folder, and they are fetched again"
+            ) from error
         raise DatasetError(
             f"{name} is not in {root} and could not be fetched ({_reason(error)}). Connect to the "
-            f"network once, or put its four .gz files into {root / class_name / 'raw'}; digits "
-            "and sprites need neither"
-        ) from error
-    except Exception as error:  # a damaged file: torchvision lets whatever its parser met escape
-        raise DatasetError(
-            f"the files in {root / class_name / 'raw'} are damaged ({_reason(error)}); "
-            "delete that folder, and they are fetched again"
+            f"network once, or put its four .gz files into {raw}; digits and sprites need neither"
         ) from error
     return Dataset(
         name=name,
@@ -203,6 +202,13 @@ def _load_torchvision(split: str, name: str, class_name: str) -> Dataset:
         labels=loaded.targets.long(),
         class_names=tuple(c.split(" - ")[0] for c in loaded.classes),
     )
+
+
+def _check(images: Tensor, labels: Tensor, n_classes: int) -> None:
+    if images.shape != (len(labels), 28, 28) or not len(labels):
+        raise ValueError(f"{len(labels)} labels for images of shape {tuple(images.shape)}")
+    if labels.max() >= n_classes:
+        raise ValueError(f"a label is {int(labels.max())}, but there are {n_classes} classes")
 
 
 def _reason(error: Exception) -> str:

@@ -133,7 +133,7 @@ def latent_map(
         },
         legend={
             **{"itemsizing": "constant", "title": {"text": ""}},
-            **{"x": 1, "xanchor": "right", "y": 1, "yanchor": "top"},
+            **{"x": 1, "xanchor": "right", "y": 0.95, "yanchor": "top"},
             "bgcolor": "rgba(128,128,128,0.06)",
         },
         dragmode="pan",

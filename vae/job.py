@@ -207,7 +207,8 @@ def status(run_path: Path) -> Status:
     try:
         found = Status(**json.loads((run_path / STATUS).read_bytes()))
         numbers = (found.step, found.n_steps, found.seconds, found.updated)
-        if found.state not in _STATES or not all(math.isfinite(n) for n in numbers):
+        texts = found.state in _STATES and isinstance(found.message, str)
+        if not texts or not all(math.isfinite(n) for n in numbers):
             return Status("finished")
         silent = found.state == "running" and time.time() - found.updated > _SILENT_S
     except (OSError, ValueError, TypeError, OverflowError, RecursionError):

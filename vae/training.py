@@ -85,18 +85,23 @@ def choose_device(name: str | None = None) -> torch.device:
     Raises:
         ValueError: the name is unknown, or this machine has no such device.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    n_devices = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
+    here = [kind for kind, n in n_devices.items() if n]
     if name is None:
-        return torch.device(next(kind for kind, there in available.items() if there))
-    kind = name.split(":")[0]
-    if not available.get(kind):
-        here = ", ".join(kind for kind, there in available.items() if there)
-        raise ValueError(f"device (={name!r}) is not available here; choose one of: {here}")
-    return torch.device(name)
+        return torch.device(here[0])
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # not even the name of a device, as "gpu" or "cuda:x"
+        device = None
+    if device is None or (device.index or 0) >= n_devices.get(device.type, 0):
+        raise ValueError(
+            f"device (={name!r}) is not available here; choose one of: {', '.join(here)}"
+        )
+    return device
 
 
 def fit(

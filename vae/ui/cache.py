@@ -31,10 +31,10 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     return _metrics(run.path, _stamp(run.path / checkpoint.METRICS))
 
 
-def stored_embedding(run: Run) -> Embedding | None:
-    """The embedding in the run's folder, if it has one of its weights. Raises CheckpointError."""
+def stored_embedding(run: Run, of_earlier_weights: bool = False) -> Embedding | None:
+    """The embedding in the run's folder, as `Run.load_embedding`. Raises CheckpointError."""
     stamps = tuple(_stamp(run.path / name) for name in (checkpoint.MODEL, checkpoint.EMBEDDING))
-    return _stored_embedding(run.path, stamps)
+    return _stored_embedding(run.path, stamps, of_earlier_weights)
 
 
 def dataset(name: str, split: str) -> Dataset:
@@ -104,8 +104,10 @@ def _metrics(path: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
 
 
 @_shared(max_entries=16)
-def _stored_embedding(path: Path, stamps: tuple[Any, ...]) -> Embedding | None:
-    return checkpoint.open_run(path).load_embedding()
+def _stored_embedding(
+    path: Path, stamps: tuple[Any, ...], of_earlier_weights: bool
+) -> Embedding | None:
+    return checkpoint.open_run(path).load_embedding(of_earlier_weights)
 
 
 @_shared(max_entries=6)

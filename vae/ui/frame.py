@@ -10,7 +10,7 @@ from vae.checkpoint import CheckpointError, Run
 from vae.datasets import Dataset, DatasetError
 from vae.embedding import Embedding
 from vae.model import VAE
-from vae.ui import cache
+from vae.ui import cache, state
 from vae.ui.state import DATA, POINT, RUN
 
 _FRAMED, _DEEP_LINK = "_framed", "_deep_link"
@@ -58,30 +58,35 @@ def open_frame() -> None:
     """The first line of app.py, after the pages are declared."""
     st.session_state[_FRAMED] = True
     st.html(_STYLE)
+    state.restore()
     if waiting := st.session_state.pop(_DEEP_LINK, None):
         page, query = waiting
         st.switch_page(page, query_params=query)
+
+
+def close_frame() -> None:
+    """The last line of app.py."""
+    state.publish()
 
 
 def sidebar() -> None:
     """The checkpoint picker and the card of the chosen model."""
     runs, broken = cache.runs()
     names = [run.name for run in runs]
-    asked = st.query_params.get(RUN)
-    if asked and asked not in names:
+    asked = st.session_state.get(RUN)
+    if asked is not None and asked not in names:
         st.warning(
             f"There is no checkpoint named {plain(asked[:64])} that can be opened"
             + (f"; showing {plain(names[0])}." if names else ".")
         )
     with st.sidebar:
         if names:
-            # A widget's default stays out of the URL, but a link that is passed on must name its
-            # checkpoint; so there is no default, and the first one is chosen by hand.
-            if st.session_state.get(RUN) not in names and asked not in names:
-                st.session_state[RUN] = names[0]
-            chosen = st.selectbox("Checkpoint", names, index=None, key=RUN, bind="query-params")
+            state.keep_within(RUN, names)
+            chosen = st.selectbox("Checkpoint", names, **state.widget(RUN))
             run = runs[names.index(chosen)]
-            st.selectbox("Data", _data_options(run), key=DATA, bind="query-params")
+            options = _data_options(run)
+            state.keep_within(DATA, options)
+            st.selectbox("Data", options, **state.widget(DATA))
             _model_card(run)
         for name, reason in broken.items():
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
@@ -103,7 +108,7 @@ def view() -> View:
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
         st.stop()
-    name, _, split = st.session_state[DATA].partition(", ")
+    name, _, split = st.session_state[DATA].partition(" ")
     split = _SPLITS[split]
     try:
         model, embedding = cache.model(run), cache.embedding(run, name, split)
@@ -123,15 +128,8 @@ def point_picker(embedding: Embedding) -> int:
     """The chosen point's index, as a field that can be typed into."""
     last = len(embedding) - 1
     # Another data set can be smaller than the one the point was chosen in.
-    st.session_state[POINT] = min(st.session_state.get(POINT) or 0, last)
-    return st.number_input(
-        f"Point, 0 to {last:,}",
-        min_value=0,
-        max_value=last,
-        key=POINT,
-        bind="query-params",
-        width=170,
-    )
+    st.session_state[POINT] = min(st.session_state[POINT], last)
+    return st.number_input(f"Point, 0 to {last:,}", 0, last, width=170, **state.widget(POINT))
 
 
 def plain(text: str) -> str:
@@ -148,7 +146,7 @@ def _data_options(run: Run) -> list[str]:
     trained_on = run.train_config.dataset
     names = datasets.names_of_shape(run.model_config.image_shape)
     names = [trained_on, *(name for name in names if name != trained_on)]
-    return [f"{name}, {split}" for name in names for split in _SPLITS]
+    return [f"{name} {split}" for name in names for split in _SPLITS]
 
 
 def _model_card(run: Run) -> None:

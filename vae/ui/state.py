@@ -1,13 +1,53 @@
 """What is selected: one checkpoint, data set, point and colour for the whole app, kept in the URL.
 
-Widgets bound to query parameters hold them, under the keys below; a page changes them through
-`st.session_state` before the widget is drawn, or in a callback.
+Streamlit forgets a widget's value, and its bound query parameter, on a page that does not draw it.
+So the selection lives in session state under the keys below, apart from the widgets that show and
+change it (see `widget`); the frame restores it at the start of every run and publishes it at the
+end, whichever page is shown.
 """
+
+from typing import Any
 
 import streamlit as st
 
 RUN, DATA, POINT, COLOUR = "run", "data", "point", "colour"
 GROUP = "group"  # the indices that a lasso chose, not in the URL
+
+
+def restore() -> None:
+    """Takes the selection from the URL when a session begins."""
+    for key in (RUN, DATA, POINT, COLOUR):
+        if key not in st.session_state and key in st.query_params:
+            st.session_state[key] = st.query_params[key]
+    try:
+        st.session_state[POINT] = max(0, int(st.session_state.get(POINT, 0)))
+    except ValueError:  # the URL may say anything
+        st.session_state[POINT] = 0
+
+
+def publish() -> None:
+    """Writes the selection into the URL, so that the address bar is a link to this view."""
+    for key in (RUN, DATA, POINT, COLOUR):
+        value = st.session_state.get(key)
+        if value is not None and st.query_params.get(key) != str(value):
+            st.query_params[key] = str(value)
+
+
+def widget(key: str) -> dict[str, Any]:
+    """What a widget is given so that it shows a part of the selection and changes it."""
+    widget_key = f"pick_{key}"
+    st.session_state[widget_key] = st.session_state[key]
+
+    def take() -> None:
+        st.session_state[key] = st.session_state[widget_key]
+
+    return {"key": widget_key, "on_change": take}
+
+
+def keep_within(key: str, options: list[Any]) -> None:
+    """Sets the selection to the first option if it is none of them."""
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0]
 
 
 def point_from_chart(key: str) -> None:
