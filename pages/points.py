@@ -1,6 +1,5 @@
 """Points: which points cost most, and which term costs it?"""
 
-import io
 import zlib
 
 import numpy as np
@@ -9,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae import figures
-from vae.ui import frame, images, point, state
+from vae.ui import frame, images, point, state, tables
 from vae.ui.frame import View
 
 frame.require("pages/points.py")
@@ -173,27 +172,17 @@ def downloads(view: View) -> None:
     name = f"{view.run.name}-{view.embedding.dataset}-{view.embedding.split}"
     with st.container(horizontal=True, gap="small"):
         for suffix, mime, write in (
-            ("csv", "text/csv", as_csv),
-            ("parquet", "application/vnd.apache.parquet", as_parquet),
+            ("csv", "text/csv", tables.as_csv),
+            ("parquet", "application/vnd.apache.parquet", tables.as_parquet),
         ):
             st.download_button(
                 f"All points as {'CSV' if suffix == 'csv' else 'Parquet'}",
-                lambda write=write: write(view),
+                lambda write=write: write(view.embedding),
                 file_name=f"{name}-terms.{suffix}",
                 mime=mime,
                 on_click="ignore",
                 icon=":material/download:",
             )
-
-
-def as_csv(view: View) -> bytes:
-    return pd.DataFrame(view.embedding.table()).to_csv(index=False).encode()
-
-
-def as_parquet(view: View) -> bytes:
-    buffer = io.BytesIO()
-    pd.DataFrame(view.embedding.table()).to_parquet(buffer, index=False)
-    return buffer.getvalue()
 
 
 def distributions(view: View, rows: np.ndarray, index: int) -> None:

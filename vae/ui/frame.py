@@ -49,7 +49,7 @@ def require(page: str) -> None:
     A cold server answers a deep link by running the page's file alone, without app.py. The page
     then remembers itself and hands over to app.py, which hands back (see `open_frame`).
     """
-    if not st.session_state.get(_FRAMED):
+    if not st.session_state.pop(_FRAMED, False):  # set by app.py in this very run
         st.session_state[_DEEP_LINK] = (page, st.query_params.to_dict())
         st.switch_page("app.py", query_params=st.query_params.to_dict())
 
