@@ -77,7 +77,7 @@ def group(view: View) -> None:
     )
     if view.images is not None:
         shown = view.images.images[indices[:40]].numpy() / 255
-        st.image(images.row(shown, side=32, per_row=20))
+        images.show(images.row(shown, side=32, per_row=20))
     st.button("Forget these points", on_click=lambda: st.session_state.pop(state.GROUP, None))
 
 
@@ -121,8 +121,8 @@ def live_panel(view: View, axes: projection.Projection) -> None:
     with torch.no_grad():
         mean, draws = view.model.decode_mean(mu)[0].numpy(), view.model.decode_mean(z).numpy()
     with picture:
-        st.image(images.enlarged(mean, 150), "decoded at z = μ", width=150)
-    st.image(images.row(draws, side=48, per_row=N_DRAWS))
+        images.show(images.enlarged(mean, 150), "decoded at z = μ", width=150)
+    images.show(images.row(draws, side=48, per_row=N_DRAWS))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kl = gaussian.kl_to_standard_normal(mu, logvar).sum().item()
         st.caption(

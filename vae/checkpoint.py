@@ -270,7 +270,7 @@ def open_run(path: str | Path) -> Run:
             ModelConfig.from_dict(config.get("model")),
             TrainConfig.from_dict(config.get("train")),
         )
-    except (ConfigError, RecursionError) as error:  # the latter: nested too deeply to be shown
+    except ConfigError as error:
         raise CheckpointError(f"{path / CONFIG}: {error}") from error
     _check_header(path / MODEL, run.model_config)
     return run
@@ -364,8 +364,10 @@ def _is_metrics_row(row: Any) -> bool:
 
 
 def _not_safetensors(path: Path, error: Exception) -> CheckpointError:
+    # The reason may quote the file, and the file can hold anything.
+    reason = "".join(c if c.isprintable() else "?" for c in str(error)[:100])
     return CheckpointError(
-        f"{path} is truncated or not a safetensors file ({str(error)[:100]}); "
+        f"{path} is truncated or not a safetensors file ({reason}); "
         "copy it again from where it came"
     )
 

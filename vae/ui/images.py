@@ -4,6 +4,7 @@ import base64
 import io
 
 import numpy as np
+import streamlit as st
 from PIL import Image
 
 
@@ -32,6 +33,11 @@ def row(images: np.ndarray, side: int, per_row: int, gap: int = 4) -> np.ndarray
         canvas[y : y + h, x : x + w, :3] = tile
         canvas[y : y + h, x : x + w, 3] = 255
     return canvas
+
+
+def show(picture: np.ndarray, caption: str | None = None, width: int | str = "content") -> None:
+    """Draws it losslessly: what is looked at here are single pixels."""
+    st.image(picture, caption, width=width, output_format="PNG")
 
 
 def data_url(image: np.ndarray) -> str:

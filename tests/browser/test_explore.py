@@ -1,0 +1,185 @@
+"""What a hand does on Explore."""
+
+import csv
+import io
+import re
+import shutil
+
+import numpy as np
+import pytest
+from browser.conftest import Map, picture, settled
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from vae import checkpoint, datasets
+
+
+def terms_of(page: Page) -> list[float]:
+    """recon, KL and -ELBO as the page shows them."""
+    values = page.get_by_test_id("stMetricValue").all_inner_texts()
+    return [float(value.replace(",", "")) for value in values[:3]]
+
+
+def test_a_click_on_a_point_shows_that_points_image_and_the_terms_of_the_command_line(
+    new_page, server, python
+):
+    page = new_page()
+    Map(page).click(100)
+    expect(page.get_by_text("Point 100, label")).to_be_visible()
+    settled(page)
+
+    written = python("-m", "vae", "terms", server.checkpoints / "digits-2d").stdout
+    row = next(row for row in csv.DictReader(io.StringIO(written)) if row["index"] == "100")
+    shown = [float(row[name]) for name in ("recon", "kl", "neg_elbo")]
+    assert terms_of(page) == pytest.approx(shown, abs=0.006)
+    expect(page.get_by_text(f"Point 100, label {row['label']}")).to_be_visible()
+
+    pixels = np.array(Image.open(io.BytesIO(picture(page, "x"))).convert("L").resize((8, 8), 0))
+    image = datasets.load("digits").images[100, 0].numpy()
+    inner = slice(1, -1)  # the page rounds the picture's corners
+    assert np.abs(pixels[inner].astype(int) - image[inner]).max() <= 2
+    assert "point=100" in page.url
+
+
+def test_moving_a_slider_changes_the_decoded_image_and_leaves_the_map_alone(new_page):
+    page = new_page("/?run=digits-2d&point=3")
+    plot = Map(page).plot
+    settled(page)
+    plot.evaluate("plot => { plot.redrawn = 0; plot.on('plotly_afterplot', () => plot.redrawn++) }")
+    before, draws = (
+        picture(page, "decoded at z"),
+        page.get_by_test_id("stImage").nth(1).screenshot(),
+    )
+
+    slider = page.get_by_test_id("stSlider").first.locator("[role=slider]")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 45, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    settled(page)
+    assert picture(page, "decoded at z") != before
+    assert page.get_by_test_id("stImage").nth(1).screenshot() != draws
+    assert plot.evaluate("plot => plot.redrawn") == 0
+
+
+def test_resample_draws_other_samples_and_says_so(new_page):
+    page = new_page()
+    expect(page.get_by_text("seed 0")).to_be_visible()
+    draws = page.get_by_test_id("stImage").nth(1)
+    before = draws.screenshot()
+    page.get_by_role("button", name="Resample").click()
+    expect(page.get_by_text("seed 1")).to_be_visible()
+    settled(page)
+    assert draws.screenshot() != before
+
+
+def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page):
+    page = new_page("/?run=sprites-2d&colour=KL")
+    Map(page).click(42)
+    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    page.get_by_role("link", name="Points").click()
+    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    page.get_by_role("link", name="Train").click()
+    expect(page.get_by_text("Train a model")).to_be_visible()
+    settled(page)
+    for part in ("run=sprites-2d", "point=42", "colour=KL"):
+        assert part in page.url
+    page.get_by_role("link", name="Explore").first.click()
+    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    settled(page)
+    shared = page.url.split("/", 3)[3]
+    other = new_page("/" + shared)
+    expect(other.get_by_text("Point 42, label")).to_be_visible()
+    expect(other.locator("[data-testid='stBaseButton-segmented_controlActive']")).to_have_text("KL")
+
+
+@pytest.mark.parametrize("path", ["/points", "/train", "/"])
+def test_a_deep_link_on_a_cold_server_shows_the_frame(path, new_page, server):
+    server.restart()
+    page = new_page(f"{path}?run=sprites-2d&point=7")
+    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(3)
+    expect(page.get_by_label("Checkpoint")).to_have_value("sprites-2d")
+    if path != "/train":
+        expect(page.get_by_text("Point 7, label")).to_be_visible()
+    settled(page)
+    assert page.url.startswith(server.url + path)
+    assert "point=7" in page.url
+
+
+def test_a_lasso_chooses_a_group_that_points_can_list(new_page):
+    page = new_page()
+    plot = Map(page).plot
+    plot.hover()
+    page.locator(".st-key-map .modebar-btn[data-title='Lasso Select']").click()
+    box = plot.locator(".nsewdrag").first.bounding_box()
+    centre = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(centre[0] - 90, centre[1] - 90)
+    page.mouse.down()
+    for dx, dy in ((90, -90), (90, 90), (-90, 90), (-90, -90)):
+        page.mouse.move(centre[0] + dx, centre[1] + dy, steps=6)
+    page.mouse.up()
+    summary = page.get_by_text(re.compile(r"\d+ points, mean recon"))
+    expect(summary).to_be_visible()
+    n = int(summary.inner_text().split()[0])
+    assert n > 10
+    page.get_by_role("link", name="Points").click()
+    page.get_by_text(f"Only the {n} in the lasso").click()
+    expect(page.get_by_label("Page, 1 to 4")).to_have_count(0)
+
+
+def test_the_legend_hides_a_class(new_page):
+    page = new_page()
+    plot = Map(page).plot
+    plot.locator(".legendtoggle").first.click()
+    page.wait_for_function(
+        """() => document.querySelector('.st-key-map .js-plotly-plot')
+               ._fullData.some(trace => trace.visible === 'legendonly')"""
+    )
+
+
+def test_seventy_thousand_points_draw_and_answer(new_page, server):
+    run = checkpoint.open_run(server.checkpoints / "digits-2d")
+    small = run.load_embedding()
+    rng = np.random.default_rng(0)
+    rows = rng.integers(len(small), size=70_000)
+    many = {name: getattr(small, name)[rows] for name in checkpoint.ARRAYS}
+    many["mu"] = many["mu"] + rng.normal(size=many["mu"].shape).astype(np.float32) / 3
+    big = checkpoint.Run(
+        shutil.copytree(run.path, server.checkpoints / "seventy-thousand"),
+        run.model_config,
+        run.train_config,
+    )
+    checkpoint.save_embedding(big, type(small)(**{**vars(small), **many}))
+
+    page = new_page("/?run=seventy-thousand")
+    plot = Map(page)
+    assert plot.plot.evaluate(
+        "p => p._fullData.reduce((n, t) => n + (t.customdata?.length ?? 0), 0)"
+    )
+    outermost = int(np.abs(many["mu"]).max(1).argmax())  # alone at the edge, so a click finds it
+    plot.click(outermost)
+    expect(page.get_by_text(f"Point {outermost:,}, label")).to_be_visible()
+
+
+def test_a_broken_checkpoint_is_named_and_the_map_of_another_is_there(new_page, server):
+    broken = server.checkpoints / "broken <b>name"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
+    page = new_page()
+    expect(page.get_by_text("broken <b>name cannot be opened")).to_be_visible()
+    Map(page)
+    shutil.rmtree(broken)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_and_the_panel_need_no_scrolling_on_a_laptop(scheme, new_page):
+    page = new_page(color_scheme=scheme)
+    plot = Map(page).plot
+    settled(page)
+    box = plot.bounding_box()
+    assert box["y"] + box["height"] <= 900
+    assert box["height"] >= 600
+    bars = page.locator(".st-key-kl_bars").bounding_box()
+    assert bars["y"] + bars["height"] <= 900

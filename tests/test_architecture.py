@@ -1,0 +1,125 @@
+"""Who may import whom (the order of the library's parts), held by reading the source."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    module_name(path): path
+    for path in [
+        *ROOT.glob("*.py"),
+        *(ROOT / "pages").rglob("*.py"),
+        *(ROOT / "vae").rglob("*.py"),
+    ]
+}
+LIBRARY = sorted(name for name in SOURCES if name.split(".")[0] == "vae")
+
+
+def imports_of(name: str) -> set[str]:
+    """The dotted names that a module imports, however deep in its functions it does."""
+    path = SOURCES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parents, *filter(None, [node.module])])
+            # `from vae import gaussian` imports a module, `from vae.model import VAE` a name.
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner in SOURCES else base)
+    return found
+
+
+def packages_of(name: str) -> set[str]:
+    return {imported.split(".")[0] for imported in imports_of(name)}
+
+
+def inside_vae(name: str) -> set[str]:
+    return {i for i in imports_of(name) if i.split(".")[0] == "vae"}
+
+
+def is_ui(name: str) -> bool:
+    return name == "vae.ui" or name.startswith("vae.ui.")
+
+
+def test_the_sources_are_found():
+    assert {"vae", "vae.gaussian", "vae.training", "vae.cli", "vae.__main__"} <= set(LIBRARY)
+    assert "vae.gaussian" in imports_of("vae.likelihood")
+    assert {"torch", "vae.gaussian", "vae.model"} <= imports_of("vae.elbo")
+    assert "sklearn" in packages_of("vae.datasets")  # it stands inside a function
+
+
+@pytest.mark.parametrize("name", [name for name in LIBRARY if not is_ui(name)])
+def test_the_library_knows_neither_streamlit_nor_the_app(name):
+    assert not packages_of(name) & {"streamlit", "pages", "app"}
+    assert not any(is_ui(imported) for imported in imports_of(name))
+
+
+def test_nothing_imports_a_page_or_the_app():
+    for name in SOURCES:
+        assert not packages_of(name) & {"pages", "app"}, name
+
+
+def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
+    users = {name for name in SOURCES if "streamlit" in packages_of(name)}
+    assert {u for u in users if u != "app" and u.split(".")[0] != "pages" and not is_ui(u)} == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("vae.config", set()),
+        ("vae.gaussian", set()),
+        ("vae.datasets", set()),
+        ("vae.likelihood", {"vae.gaussian"}),
+        ("vae.model", {"vae.config", "vae.likelihood"}),
+        ("vae.elbo", {"vae.gaussian", "vae.likelihood", "vae.model"}),
+    ],
+)
+def test_the_lower_parts_know_only_what_lies_below_them(name, allowed):
+    assert inside_vae(name) <= allowed
+
+
+def test_no_two_modules_import_each_other_in_a_circle():
+    graph = {name: inside_vae(name) - {"vae", name} for name in LIBRARY if name != "vae"}
+    order = tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+    assert set(LIBRARY) - {"vae"} <= set(order)
+
+
+def test_nothing_unpickles():
+    for name in SOURCES:
+        assert not packages_of(name) & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}, name
+        calls = [
+            ast.unparse(node.func)
+            for node in ast.walk(ast.parse(SOURCES[name].read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+        ]
+        assert not {"torch.load", "np.load", "numpy.load", "eval", "exec"} & set(calls), name
+
+
+def test_importing_the_library_loads_neither_streamlit_nor_the_data_sets_libraries():
+    code = (
+        "import sys, vae, vae.cli, vae.job; "
+        "print(*sorted({'streamlit', 'sklearn', 'torchvision', 'pandas'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""

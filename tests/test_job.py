@@ -1,0 +1,458 @@
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+import torch
+
+from vae import checkpoint, datasets, job
+from vae.checkpoint import CheckpointError, open_run
+from vae.config import ModelConfig, TrainConfig
+from vae.embedding import embed
+from vae.training import NonFiniteLoss
+
+MODEL = ModelConfig(image_shape=(1, 8, 8), hidden=(16,))
+
+
+def digits(epochs: int, **settings) -> TrainConfig:
+    return TrainConfig("digits", epochs, **({"batch_size": 512} | settings))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def assert_whole(run: checkpoint.Run) -> None:
+    """The folder opens, its weights are finite, its rows are whole and the map is theirs."""
+    model = run.load_model()
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    epochs = [row["epoch"] for row in run.load_metrics()]
+    assert epochs == [1 + i // 2 for i in range(len(epochs))]
+    stored, fresh = run.load_embedding(), embed(model, datasets.load("digits"))
+    assert stored.mu.tobytes() == fresh.mu.tobytes()
+    assert stored.recon.tobytes() == fresh.recon.tobytes()
+
+
+@pytest.fixture
+def quick_heartbeat(monkeypatch):
+    monkeypatch.setattr(job, "_HEARTBEAT_S", 0.01)
+
+
+# A training from its first instant to its end.
+
+
+def test_the_folder_opens_after_every_epoch(tmp_path):
+    for stats in job.train(tmp_path / "new", MODEL, digits(4), "cpu"):
+        run = open_run(tmp_path / "new")
+        run.load_model()
+        rows = run.load_metrics()
+        assert rows[-2:] == stats.rows()
+        assert len(rows) == 2 * stats.epoch
+        assert job.status(run.path).state == "running"
+    assert job.status(run.path).state == "finished"
+    assert_whole(run)
+
+
+def test_the_last_status_counts_every_step(tmp_path):
+    seen = []
+    for _ in job.train(
+        tmp_path / "new", MODEL, digits(2), "cpu", lambda step, of: seen.append((step, of))
+    ):
+        pass
+    status = job.status(tmp_path / "new")
+    assert seen == [(step, 6) for step in range(1, 7)]  # 1,438 images are three batches of 512
+    assert (status.step, status.n_steps, status.message) == (6, 6, "")
+    assert abs(status.updated - time.time()) < 60
+    assert status.seconds_left is None
+
+
+def test_only_whole_runs_are_ever_seen(tmp_path, monkeypatch):
+    """Whatever is being written, a list of the runs shows the folder whole or not at all."""
+    write, seen = checkpoint.write_atomic, []
+
+    def look_and_write(path, data):
+        for act in (lambda: None, lambda: write(path, data)):
+            act()
+            runs, broken = checkpoint.list_runs(tmp_path)
+            assert broken == {}
+            for run in runs:
+                run.load_model()
+                assert job.status(run.path).state in ("running", "finished")
+            seen.append(len(runs))
+
+    monkeypatch.setattr(checkpoint, "write_atomic", look_and_write)
+    for _ in job.train(tmp_path / "new", MODEL, digits(2), "cpu"):
+        pass
+    assert set(seen) == {0, 1}
+    assert sorted(seen) == seen
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_nothing_is_left_where_training_cannot_begin(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise CheckpointError("no room")
+
+    with pytest.raises(ValueError, match="unknown data set"):
+        next(job.train(tmp_path / "a", MODEL, TrainConfig("nonesuch", 1), "cpu"))
+    with pytest.raises(ValueError, match="not available here"):
+        next(job.train(tmp_path / "a", MODEL, digits(1), "abacus"))
+    with pytest.raises(ValueError, match=r"must be \(1, 32, 32\)"):
+        next(job.train(tmp_path / "a", MODEL, TrainConfig("sprites", 1), "cpu"))
+    with pytest.raises(CheckpointError, match="must be 1 to 64"):
+        next(job.train(tmp_path / "..", MODEL, digits(1), "cpu"))
+    for step in ("save_model", "save_embedding", "move"):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, step, refuse)
+            with pytest.raises(CheckpointError, match="no room"):
+                next(job.train(tmp_path / "a", MODEL, digits(1), "cpu"))
+    assert list(tmp_path.iterdir()) == []
+
+
+# Endings.
+
+
+def stop_at_once(path: Path) -> list[bytes]:
+    """Trains until the request to stop after epoch 2 is met; the weights after each epoch."""
+    weights = []
+    for stats in job.train(path, MODEL, digits(100_000), "cpu"):
+        weights.append((path / "model.safetensors").read_bytes())
+        if stats.epoch == 2:
+            job.request_stop(path)
+    return weights
+
+
+def test_a_stopped_run_keeps_its_last_whole_epoch(tmp_path, quick_heartbeat):
+    path = tmp_path / "new"
+    weights = stop_at_once(path)
+    run = open_run(path)
+    assert 2 <= len(weights) < 100_000
+    assert (path / "model.safetensors").read_bytes() == weights[-1]
+    assert len(run.load_metrics()) == 2 * len(weights)
+    assert_whole(run)
+    status = job.status(path)
+    assert status.state == "stopped"
+    assert status.step >= 3 * len(weights)
+    assert not (path / "stop").exists()
+
+
+def test_a_reader_that_leaves_stops_the_training(tmp_path):
+    training = job.train(tmp_path / "new", MODEL, digits(100), "cpu")
+    next(training)
+    training.close()
+    assert job.status(tmp_path / "new").state == "stopped"
+    assert_whole(open_run(tmp_path / "new"))
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_ctrl_c_stops_and_goes_on_to_the_caller(tmp_path, at):
+    def interrupt(step, _):
+        if step == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(job.train(tmp_path / "new", MODEL, digits(100), "cpu", interrupt))
+    run = open_run(tmp_path / "new")
+    assert job.status(run.path).state == "stopped"
+    assert len(run.load_metrics()) == 2 * ((at - 1) // 3)
+    assert_whole(run)
+
+
+def test_a_diverged_run_says_so_and_keeps_finite_weights(tmp_path):
+    config = digits(5, learning_rate=1e6, schedule="constant")
+    with pytest.raises(NonFiniteLoss) as caught:
+        list(job.train(tmp_path / "new", MODEL, config, "cpu"))
+    status = job.status(tmp_path / "new")
+    assert (status.state, status.message) == ("failed", str(caught.value))
+    assert "smaller learning rate than 1e+06" in status.message
+    assert_whole(open_run(tmp_path / "new"))
+
+
+def test_a_disk_that_fills_says_so_and_the_folder_still_opens(tmp_path, monkeypatch):
+    save_metrics = checkpoint.save_metrics
+
+    def fill(run, history):
+        if len(history) == 3:
+            raise CheckpointError("no room")
+        save_metrics(run, history)
+
+    monkeypatch.setattr(checkpoint, "save_metrics", fill)
+    with pytest.raises(CheckpointError, match="no room"):
+        list(job.train(tmp_path / "new", MODEL, digits(5), "cpu"))
+    status = job.status(tmp_path / "new")
+    assert (status.state, status.message) == ("failed", "no room")
+    assert_whole(open_run(tmp_path / "new"))
+
+
+def test_a_status_that_cannot_be_written_does_not_end_the_training(tmp_path, monkeypatch):
+    write, began = checkpoint.write_atomic, []
+
+    def fail_later(path, data):
+        if path.name == job.STATUS:
+            if began:
+                raise CheckpointError("no room")
+            began.append(path)
+        write(path, data)
+
+    monkeypatch.setattr(checkpoint, "write_atomic", fail_later)
+    monkeypatch.setattr(job, "_HEARTBEAT_S", 0.001)
+    assert len(list(job.train(tmp_path / "new", MODEL, digits(5), "cpu"))) == 5
+    assert_whole(open_run(tmp_path / "new"))
+
+
+# Two of one name.
+
+
+def test_the_second_training_of_a_name_is_refused_and_the_first_unharmed(tiny_run, tmp_path):
+    run = tiny_run(tmp_path / "taken")
+    before = contents(tmp_path)
+    for begin in (
+        lambda: next(job.train(run.path, MODEL, digits(1), "cpu")),
+        lambda: job.start(run.path, MODEL, digits(1)),
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"^a run named 'taken' exists already in [^\n]*$"
+        ):
+            begin()
+    assert contents(tmp_path) == before
+
+
+# Each program below imports once and forks its trainings, so that many of them cost little.
+FORK = """
+import os, signal, sys, time
+from pathlib import Path
+import torch._dynamo  # which optimisers import when first used
+from vae import datasets, job
+from vae.checkpoint import CheckpointError
+from vae.config import ModelConfig, TrainConfig
+
+root = Path(sys.argv[1])
+datasets.load("digits")  # what is imported here need not be imported again
+
+def fork(path, epochs):
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        config = ModelConfig(image_shape=(1, 8, 8), hidden=(16,))
+        for _ in job.train(path, config, TrainConfig("digits", epochs, 512), "cpu"):
+            pass
+        code = 0
+    except CheckpointError as error:
+        print(error, flush=True)
+        code = 2
+    finally:
+        os._exit(code)
+"""
+
+TOGETHER = (
+    FORK
+    + """
+for i in range(6):
+    children = [fork(root / f"same-{i}", 3) for _ in range(3)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert sorted(codes) == [0, 2, 2], codes
+"""
+)
+
+
+def test_of_trainings_begun_together_exactly_one_gets_the_name(tmp_path, python):
+    finished = python("-c", TOGETHER, tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("exists already in") == 12  # two of three, six times
+    runs, broken = checkpoint.list_runs(tmp_path)
+    assert ([run.name for run in runs], broken) == ([f"same-{i}" for i in range(6)], {})
+    assert len(list(tmp_path.iterdir())) == 6
+    for run in runs:
+        assert job.status(run.path).state == "finished"
+        assert len(run.load_metrics()) == 6
+        assert_whole(run)
+
+
+KILLED = (
+    FORK
+    + """
+def kill(child):
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+for i in range(20):
+    child = fork(root / f"early-{i}", 100_000)
+    time.sleep(0.003 * i)
+    kill(child)
+for i in range(10):
+    child = fork(root / f"late-{i}", 100_000)
+    while not (root / f"late-{i}" / "metrics.jsonl").exists():
+        time.sleep(0.001)
+    time.sleep(0.003 * i)
+    kill(child)
+"""
+)
+
+
+def test_a_run_killed_at_any_instant_opens(tmp_path, python, monkeypatch):
+    finished = python("-c", KILLED, tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    runs, broken = checkpoint.list_runs(tmp_path)
+    assert broken == {}
+    assert {f"late-{i}" for i in range(10)} <= {run.name for run in runs}
+    for run in runs:  # of the early ones some were killed before there was a folder
+        run.load_model()
+        run.load_embedding()  # none, or one that fits; never damaged
+        assert len(run.load_metrics()) % 2 == 0
+        assert len(run.load_metrics()) >= 2 or run.name.startswith("early")
+    monkeypatch.setattr(job, "_SILENT_S", 600)
+    assert {job.status(run.path).state for run in runs} == {"running"}
+    monkeypatch.setattr(job, "_SILENT_S", -1)
+    assert {job.status(run.path).state for run in runs} == {"interrupted"}
+
+
+# The status file.
+
+
+def test_a_run_that_no_job_is_known_to_fill_is_finished(tiny_run, tmp_path):
+    run = tiny_run(tmp_path / "run")
+    (run.path / "status.json").unlink()
+    assert job.status(run.path).state == "finished"
+    assert job.status(tmp_path / "nowhere").state == "finished"
+
+
+def test_a_running_job_that_fell_silent_is_interrupted(tmp_path):
+    for age, state in ((0, "running"), (5, "running"), (60, "interrupted")):
+        status = {"state": "running", "step": 1, "n_steps": 4, "updated": time.time() - age}
+        (tmp_path / "status.json").write_text(json.dumps(status))
+        assert job.status(tmp_path).state == state
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+def test_a_job_that_ended_never_becomes_interrupted(tmp_path, state):
+    status = {"state": state, "step": 1, "n_steps": 4, "updated": 0.0, "message": "m"}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert (job.status(tmp_path).state, job.status(tmp_path).message) == (state, "m")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"state"',
+        b"[" * 100_000,
+        b'{"state": "dancing"}',
+        b'{"state": 5}',
+        b'{"state": []}',
+        b'{"state": "running", "unknown": 1}',
+        b'{"state": "running", "updated": "now"}',
+        b'{"state": "running", "updated": null}',
+        b'{"state": "running", "updated": 1e999}',
+        b'{"state": "running", "updated": NaN}',
+        b'{"state": "running", "step": "x", "updated": 9e12}',
+        b'{"state": "running", "seconds": [], "updated": 9e12}',
+        b'{"state": "running", "message": {}, "updated": 9e12}',
+        b'{"state": "running", "updated": 1' + b"0" * 400 + b"}",
+    ],
+    ids=lambda data: repr(data[:50]),
+)
+def test_a_damaged_status_counts_as_finished(tmp_path, data):
+    (tmp_path / "status.json").write_bytes(data)
+    assert job.status(tmp_path) == job.Status("finished")
+
+
+def test_what_is_left_follows_from_the_pace():
+    assert job.Status("running", step=25, n_steps=100, seconds=10.0).seconds_left == 30.0
+    assert job.Status("running", step=0, n_steps=100, seconds=10.0).seconds_left is None
+    assert job.Status("stopped", step=25, n_steps=100, seconds=10.0).seconds_left is None
+
+
+# In a process of its own.
+
+
+@pytest.fixture
+def start():
+    """job.start, whose process is over when the test is."""
+    launches = []
+
+    def begin(*arguments) -> job.Launch:
+        launches.append(job.start(*arguments))
+        return launches[-1]
+
+    yield begin
+    for launch in launches:
+        launch.process.kill()
+        launch.process.wait()
+        launch.log.close()
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_started_job_trains_to_its_end_in_a_session_of_its_own(tmp_path, start, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a relative folder is the caller's, not the child's
+    model = ModelConfig((1, 8, 8), 3, hidden=(8, 4), activation="tanh", likelihood="gaussian")
+    config = TrainConfig("digits", 2, 100, 1e-3, "constant", beta=1e-6, kl_warmup=0.0, seed=11)
+    launch = start(Path("runs/new"), model, config)
+    assert launch.error() is None
+    assert os.getsid(launch.process.pid) not in (os.getsid(0), 0)
+    assert launch.process.wait() == 0
+    assert launch.error() is None
+    run = open_run(tmp_path / "runs/new")
+    assert (run.model_config, run.train_config) == (model, config)
+    assert job.status(launch.run_path).state == "finished"
+    assert_whole(run)
+
+
+def test_a_started_linear_model_trains_and_can_be_stopped(tmp_path, start):
+    launch = start(tmp_path / "new", ModelConfig((1, 8, 8), hidden=()), digits(100_000))
+    wait_for(lambda: (tmp_path / "new/metrics.jsonl").exists())
+    assert job.status(tmp_path / "new").state == "running"
+    job.request_stop(tmp_path / "new")
+    assert launch.process.wait() == 0
+    assert launch.error() is None
+    assert job.status(tmp_path / "new").state == "stopped"
+    assert_whole(open_run(tmp_path / "new"))
+
+
+def test_a_job_that_cannot_begin_gives_its_sentence(tmp_path, start):
+    launch = start(tmp_path / "new", MODEL, TrainConfig("nonesuch", 1))
+    assert launch.process.wait() == 2
+    assert launch.error().startswith("unknown data set 'nonesuch'; choose one of: digits")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_job_that_diverges_gives_its_sentence(tmp_path, start):
+    config = digits(5, learning_rate=1e6, schedule="constant")
+    launch = start(tmp_path / "new", MODEL, config)
+    assert launch.process.wait() == 1
+    assert launch.error().startswith("the loss stopped being finite")
+    assert job.status(tmp_path / "new").message == launch.error()
+
+
+def test_a_killed_job_says_what_killed_it(tmp_path, start):
+    launch = start(tmp_path / "new", MODEL, digits(100_000))
+    os.kill(launch.process.pid, signal.SIGKILL)
+    launch.process.wait()
+    assert launch.error() == "the training process was ended by SIGKILL"
+
+
+def test_a_name_that_could_lead_astray_starts_nothing(tmp_path):
+    with pytest.raises(CheckpointError, match="must be 1 to 64"):
+        job.start(tmp_path / "..", MODEL, digits(1))
+
+
+def test_a_job_writes_tensors_that_others_read(tiny_run, tmp_path):
+    run = tiny_run(tmp_path / "run")
+    stored = safetensors.numpy.load_file(run.path / "model.safetensors")
+    assert stored["encoder.body.1.weight"].shape == (16, 64)
+    assert torch.from_numpy(stored["encoder.body.1.weight"]).abs().max() > 0
