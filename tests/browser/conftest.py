@@ -125,7 +125,22 @@ class Map:
             "key => document.querySelector(`.st-key-${key} .js-plotly-plot`)?._fullLayout?.xaxis",
             arg=key,
         )
-        page.wait_for_timeout(500)  # plotly builds its index of points after drawing them
+        settled(page)
+        # Fonts and colour bars move the axes after the first drawing; a hand waits for that too.
+        before = None
+        while (now := self._layout()) != before:
+            before = now
+            page.wait_for_timeout(400)
+
+    def _layout(self) -> list[float]:
+        return self.plot.evaluate(
+            """plot => {
+                const {x, y, width, height} = plot.getBoundingClientRect();
+                const {xaxis, yaxis} = plot._fullLayout;
+                return [x, y, width, height, ...xaxis.range, ...yaxis.range,
+                        xaxis._offset, yaxis._offset];
+            }"""
+        )
 
     def place(self, index: int) -> tuple[float, float]:
         """Where the point of that index is on the screen, in pixels."""
@@ -151,6 +166,7 @@ class Map:
         self.page.mouse.move(x - 30, y - 30)
         self.page.mouse.move(x, y, steps=3)
         expect(self.plot.locator(".hoverlayer .hovertext")).to_be_visible()
+        self.page.wait_for_timeout(250)  # plotly looks under the pointer a few times a second
         self.page.mouse.click(x, y)
 
 

@@ -13,6 +13,9 @@ from playwright.sync_api import Page, expect
 
 from vae import checkpoint, datasets
 
+# A point of the sprites' map with room around it, so that a click can mean no other.
+LONELY = 818
+
 
 def terms_of(page: Page) -> list[float]:
     """recon, KL and -ELBO as the page shows them."""
@@ -46,20 +49,19 @@ def test_moving_a_slider_changes_the_decoded_image_and_leaves_the_map_alone(new_
     plot = Map(page).plot
     settled(page)
     plot.evaluate("plot => { plot.redrawn = 0; plot.on('plotly_afterplot', () => plot.redrawn++) }")
-    before, draws = (
-        picture(page, "decoded at z"),
-        page.get_by_test_id("stImage").nth(1).screenshot(),
-    )
+    before = picture(page, "decoded at z = μ")
+    draws = page.get_by_test_id("stImage").nth(1).screenshot()
 
-    slider = page.get_by_test_id("stSlider").first.locator("[role=slider]")
-    box = slider.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    thumb = page.get_by_test_id("stSlider").first.get_by_test_id("stSliderThumbValue")
+    box = thumb.bounding_box()  # the number stands right above the handle
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] + 8
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(box["x"] + 45, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.move(x + 40, y, steps=5)
     page.mouse.up()
     page.wait_for_timeout(300)
     settled(page)
-    assert picture(page, "decoded at z") != before
+    assert picture(page, "decoded at z = μ") != before
     assert page.get_by_test_id("stImage").nth(1).screenshot() != draws
     assert plot.evaluate("plot => plot.redrawn") == 0
 
@@ -77,21 +79,21 @@ def test_resample_draws_other_samples_and_says_so(new_page):
 
 def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page):
     page = new_page("/?run=sprites-2d&colour=KL")
-    Map(page).click(42)
-    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    Map(page).click(LONELY)
+    expect(page.get_by_text(f"Point {LONELY}, label")).to_be_visible()
     page.get_by_role("link", name="Points").click()
-    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    expect(page.get_by_text(f"Point {LONELY}, label")).to_be_visible()
     page.get_by_role("link", name="Train").click()
     expect(page.get_by_text("Train a model")).to_be_visible()
     settled(page)
-    for part in ("run=sprites-2d", "point=42", "colour=KL"):
+    for part in ("run=sprites-2d", f"point={LONELY}", "colour=KL"):
         assert part in page.url
     page.get_by_role("link", name="Explore").first.click()
-    expect(page.get_by_text("Point 42, label")).to_be_visible()
+    expect(page.get_by_text(f"Point {LONELY}, label")).to_be_visible()
     settled(page)
     shared = page.url.split("/", 3)[3]
     other = new_page("/" + shared)
-    expect(other.get_by_text("Point 42, label")).to_be_visible()
+    expect(other.get_by_text(f"Point {LONELY}, label")).to_be_visible()
     expect(other.locator("[data-testid='stBaseButton-segmented_controlActive']")).to_have_text("KL")
 
 

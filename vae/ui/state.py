@@ -11,13 +11,16 @@ from typing import Any
 import streamlit as st
 
 RUN, DATA, POINT, COLOUR = "run", "data", "point", "colour"
+_KEYS = (RUN, DATA, POINT, COLOUR)
+_PUBLISHED = "_published"  # what the URL was last given
 GROUP = "group"  # the indices that a lasso chose, not in the URL
 
 
 def restore() -> None:
-    """Takes the selection from the URL when a session begins."""
-    for key in (RUN, DATA, POINT, COLOUR):
-        if key not in st.session_state and key in st.query_params:
+    """Takes the selection from the URL where that says something new: a link was followed."""
+    published = st.session_state.get(_PUBLISHED, {})
+    for key in _KEYS:
+        if key in st.query_params and st.query_params[key] != published.get(key):
             st.session_state[key] = st.query_params[key]
     try:
         st.session_state[POINT] = max(0, int(st.session_state.get(POINT, 0)))
@@ -27,10 +30,11 @@ def restore() -> None:
 
 def publish() -> None:
     """Writes the selection into the URL, so that the address bar is a link to this view."""
-    for key in (RUN, DATA, POINT, COLOUR):
-        value = st.session_state.get(key)
-        if value is not None and st.query_params.get(key) != str(value):
-            st.query_params[key] = str(value)
+    selection = {key: str(st.session_state[key]) for key in _KEYS if key in st.session_state}
+    for key, value in selection.items():
+        if st.query_params.get(key) != value:
+            st.query_params[key] = value
+    st.session_state[_PUBLISHED] = selection
 
 
 def widget(key: str) -> dict[str, Any]:
