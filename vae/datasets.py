@@ -71,6 +71,18 @@ class Source:
     n_train: int
     note: str
     load: Callable[[str], Dataset]
+    files: tuple[str, ...] = ()  # what is downloaded, relative to `folder()`
+    n_bytes: int = 0  # of those files together
+
+    def is_here(self) -> bool:
+        """Whether all that is downloaded has been, packed or unpacked."""
+        paths = [folder() / file for file in self.files]
+        return all(path.exists() or path.with_suffix("").exists() for path in paths)
+
+    def bytes_here(self) -> int:
+        """How much of `n_bytes` has arrived: for the progress of a download."""
+        paths = [folder() / file for file in self.files]
+        return sum(path.stat().st_size for path in paths if path.exists())
 
 
 def load(name: str, split: str = "test") -> Dataset:
@@ -216,9 +228,22 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def _from_torchvision(name: str, class_name: str, title: str, note: str) -> Source:
-    load_split = partial(_load_torchvision, name=name, class_name=class_name)
-    return Source(title, (1, 28, 28), 60_000, note, load_split)
+def _from_torchvision(name: str, class_name: str, title: str, images: str, n_bytes: int) -> Source:
+    return Source(
+        title=title,
+        image_shape=(1, 28, 28),
+        n_train=60_000,
+        note=f"70,000 {images} of 28 x 28 pixels; {n_bytes / 1e6:.0f} MB download",
+        load=partial(_load_torchvision, name=name, class_name=class_name),
+        files=tuple(
+            f"{class_name}/raw/{part}-ubyte.gz"
+            for part in (
+                *("train-images-idx3", "train-labels-idx1"),
+                *("t10k-images-idx3", "t10k-labels-idx1"),
+            )
+        ),
+        n_bytes=n_bytes,
+    )
 
 
 _SOURCES = {
@@ -236,17 +261,10 @@ _SOURCES = {
         "a ring at 64 x 64 positions of a 32 x 32 picture: two known factors, x and y",
         _load_sprites,
     ),
-    "mnist": _from_torchvision(
-        "mnist", "MNIST", "MNIST", "70,000 handwritten digits of 28 x 28 pixels; 12 MB download"
-    ),
+    "mnist": _from_torchvision("mnist", "MNIST", "MNIST", "handwritten digits", 11_594_722),
     "fashion-mnist": _from_torchvision(
-        "fashion-mnist",
-        "FashionMNIST",
-        "Fashion-MNIST",
-        "70,000 pieces of clothing of 28 x 28 pixels; 31 MB download",
+        "fashion-mnist", "FashionMNIST", "Fashion-MNIST", "pieces of clothing", 30_878_645
     ),
-    "kmnist": _from_torchvision(
-        "kmnist", "KMNIST", "KMNIST", "70,000 cursive kana of 28 x 28 pixels; 21 MB download"
-    ),
+    "kmnist": _from_torchvision("kmnist", "KMNIST", "KMNIST", "cursive kana", 21_240_888),
 }
 NAMES = tuple(_SOURCES)

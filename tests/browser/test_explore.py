@@ -94,7 +94,7 @@ def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page):
     shared = page.url.split("/", 3)[3]
     other = new_page("/" + shared)
     expect(other.get_by_text(f"Point {LONELY}, label")).to_be_visible()
-    expect(other.locator("[data-testid='stBaseButton-segmented_controlActive']")).to_have_text("KL")
+    expect(other.get_by_role("radio", name="KL", exact=True)).to_be_checked()
 
 
 @pytest.mark.parametrize("path", ["/points", "/train", "/"])

@@ -89,3 +89,27 @@ def test_the_page_says_how_a_run_ended(state, age, expected, train, checkpoints)
 def test_a_link_of_the_finished_run_leads_to_explore(train):
     assert len(train.metric) == 5
     assert train.metric[4].value == "2 of 2"
+
+
+def test_a_download_shows_how_far_it_is(train, monkeypatch, tmp_path):
+    import torchvision.datasets
+
+    from vae.ui import cache
+
+    shown = []
+    bar = type("Bar", (), {"progress": lambda self, *a: shown.append(a), "empty": lambda self: 0})
+    monkeypatch.setattr(cache.st, "progress", lambda *arguments: bar())
+    monkeypatch.setenv("VAE_DATA", str(tmp_path))
+
+    def slow_and_broken(self):
+        file = tmp_path / "KMNIST" / "raw" / "train-images-idx3-ubyte.gz"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(10_620_444))  # half of the whole
+        time.sleep(1)
+        raise RuntimeError("the network went away")
+
+    monkeypatch.setattr(torchvision.datasets.KMNIST, "download", slow_and_broken)
+    train.selectbox(key="train_data").set_value("kmnist").run()
+    errors = press_train(train)
+    assert any("the network went away" in error for error in errors)
+    assert (0.5, "Fetching KMNIST: 10.6 of 21.2 MB") in shown

@@ -3,7 +3,10 @@
 Everything here is read-only for its readers, and bounded in number.
 """
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,11 @@ def stored_embedding(run: Run, of_earlier_weights: bool = False) -> Embedding | 
 
 
 def dataset(name: str, split: str) -> Dataset:
-    """The data set; says so while it is fetched. Raises DatasetError."""
-    with st.spinner(f"Loading {datasets.describe(name).title}", show_time=True):
+    """The data set; shows how far it is while it is downloaded. Raises DatasetError."""
+    source = datasets.describe(name)
+    if not source.is_here():
+        _download(name, source)
+    with st.spinner(f"Loading {source.title}", show_time=True):
         return _dataset(name, split)
 
 
@@ -64,6 +70,23 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
         slot.append(embed(model(run), points, progress=show))
         bar.empty()
     return slot[0]
+
+
+_downloading = threading.Lock()
+
+
+def _download(name: str, source: datasets.Source) -> None:
+    bar = st.progress(0.0, f"Waiting to fetch {source.title}")
+    # One at a time: two visitors must not write the same files.
+    with _downloading, ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(datasets.load, name, "train")
+        while not loading.done():
+            here = min(source.bytes_here(), source.n_bytes)
+            amount = f"{here / 1e6:.1f} of {source.n_bytes / 1e6:.1f} MB"
+            bar.progress(here / source.n_bytes, f"Fetching {source.title}: {amount}")
+            time.sleep(0.2)
+        bar.empty()
+        loading.result()  # raises what went wrong
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
