@@ -48,9 +48,9 @@ def controls(view: View) -> tuple[np.ndarray, np.ndarray, int]:
             bind="query-params",
         )
         index = frame.point_picker(embedding)
-        page = st.container(width=130)
     names = list(embedding.class_names)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        page = st.container(width=130)
         classes = st.multiselect(
             "Classes", names, key="classes", placeholder="all classes", bind="query-params"
         )

@@ -8,6 +8,9 @@ import streamlit as st
 from PIL import Image
 
 
+_TABLE_SIDE = 64  # a browser would blur what it enlarges itself
+
+
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     """One image (C, H, W) in [0, 1] as uint8 (h, w, 3), each pixel a square block.
 
@@ -42,7 +45,6 @@ def show(picture: np.ndarray, caption: str | None = None, width: int | str = "co
 
 def data_url(image: np.ndarray) -> str:
     """A uint8 image (C, H, W) as the PNG data URL that a table's image column shows."""
-    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
+    Image.fromarray(enlarged(image / 255, _TABLE_SIDE)).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
