@@ -7,7 +7,6 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-
 _TABLE_SIDE = 64  # a browser would blur what it enlarges itself
 
 
