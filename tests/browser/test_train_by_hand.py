@@ -26,7 +26,8 @@ def start(page: Page, name: str, epochs: int) -> None:
 def test_a_training_started_in_one_tab_is_seen_finished_in_another(new_page, server):
     first = new_page("/train")
     start(first, "from-a-tab", epochs=40)
-    Map(first, "training_map")  # it forms while training goes on
+    # The map forms while training goes on.
+    expect(first.locator(".st-key-training_map .js-plotly-plot").last).to_be_visible()
     first.close()  # closing the tab does not stop it
 
     second = new_page("/train")
