@@ -19,6 +19,7 @@ CLASS_COLOURS = (
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 Q_COLOUR = "#00a383"  # q(z|x) and whatever the hand has chosen
+_HALO = "rgba(255, 255, 255, 0.75)"
 PRIOR_COLOUR = "#8a9199"  # p(z)
 TRAIN_COLOUR, TEST_COLOUR = "#94a4a2", "#3f90da"
 # One scale for nats: plasma without its ends, which vanish on a dark or on a white page.
@@ -111,14 +112,7 @@ def latent_map(
             font={"color": PRIOR_COLOUR, "size": 11},
         )
     for line in ellipses:
-        figure.add_scatter(
-            x=line[:, 0],
-            y=line[:, 1],
-            mode="lines",
-            line={"color": Q_COLOUR, "width": 2},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        _add_mark(figure, line, mode="lines")
     if selected is not None:
         _add_ring(figure, positions[selected])
     figure.update_layout(
@@ -284,14 +278,25 @@ def _add_points(
 
 
 def _add_ring(figure: go.Figure, position: np.ndarray) -> None:
-    figure.add_scatter(
-        x=position[:1],
-        y=position[1:],
-        mode="markers",
-        marker={"symbol": "circle-open", "size": 17, "color": Q_COLOUR, "line": {"width": 3}},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    _add_mark(figure, position[None], mode="markers")
+
+
+def _add_mark(figure: go.Figure, line: np.ndarray, mode: str) -> None:
+    """Something in q's colour over the points, (n, 2), with a halo to stand out from them."""
+    for colour, width in ((_HALO, 5), (Q_COLOUR, 2.5)):
+        # WebGL lies over SVG: an ordinary trace would vanish beneath a dense cloud of points.
+        figure.add_scattergl(
+            x=line[:, 0],
+            y=line[:, 1],
+            mode=mode,
+            line={"color": colour, "width": width},
+            marker={
+                **{"symbol": "circle-open", "size": 16, "color": colour},
+                "line": {"width": width},
+            },
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _plain(
