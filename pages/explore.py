@@ -67,7 +67,7 @@ def latent_map(view: View, axes: projection.Projection, index: int) -> None:
 def group(view: View) -> None:
     """What a lasso caught."""
     embedding = view.embedding
-    indices = [i for i in st.session_state.get(state.GROUP, []) if i < len(embedding)]
+    indices = state.group(len(embedding))
     if not indices:
         return
     means = [float(values[indices].mean()) for values in (embedding.recon, embedding.kl)]

@@ -54,7 +54,7 @@ def controls(view: View) -> tuple[np.ndarray, np.ndarray, int]:
         classes = st.multiselect(
             "Classes", names, key="classes", placeholder="all classes", bind="query-params"
         )
-        group = [i for i in st.session_state.get(state.GROUP, []) if i < len(embedding)]
+        group = state.group(len(embedding))
         only_group = group and st.toggle(
             f"Only the {len(group):,} in the lasso", key="only_group", persist_state="session"
         )

@@ -114,7 +114,7 @@ def settings() -> None:
             image_shape=source.image_shape,
             latent_dim=latent_dim,
             family=family,
-            hidden=widths(hidden),
+            hidden=config.parse_hidden(hidden),
             activation=activation,
             likelihood=likelihood,
         )
@@ -135,16 +135,6 @@ def settings() -> None:
         st.error(frame.plain(str(error)))
         return
     st.rerun()
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """The layers typed into the form. Raises ConfigError."""
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ConfigError(
-            f"layers (={text[:60]!r}) must be whole numbers separated by commas, as in 256,128"
-        ) from None
 
 
 def free_name(wanted: str) -> str:

@@ -161,7 +161,7 @@ def test_a_training_that_diverges_exits_with_1_and_a_sentence(vae, checkpoints):
         (["--kl-warmup", "nan"], "kl_warmup (=nan)"),
         (["--seed", "-1"], "seed (=-1)"),
         (["--seed", "9" * 30], "seed (="),
-        (["--hidden", "8,x"], "--hidden"),
+        (["--hidden", "8,x"], "hidden (='8,x')"),
         (["--hidden", "8,-1"], "hidden[1] (=-1)"),
         (["--hidden", "0"], "hidden[0] (=0)"),
         (["--hidden", ",".join(["8"] * 17)], "hidden has 17 layers"),

@@ -102,7 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--family", default=_MODEL.family, help="mlp or conv [mlp]")
     train.add_argument(
         "--hidden",
-        type=_widths,
         metavar="N,N,...",
         help="encoder's layers from the image inwards, mirrored by the decoder: widths for mlp, "
         "channels of the stride-2 stages for conv; '' for a linear VAE [256,256,128 or 32,64]",
@@ -200,9 +199,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     source = datasets.describe(options.dataset)
-    hidden = options.hidden
-    if hidden is None:
+    if options.hidden is None:
         hidden = config.usual_hidden(options.family)
+    else:
+        hidden = config.parse_hidden(options.hidden)
     model_config = ModelConfig(
         image_shape=source.image_shape,
         latent_dim=options.latent_dim,
@@ -334,12 +334,3 @@ def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(done - bar.n)
 
         yield show
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} must be whole numbers separated by commas, as in 256,128"
-        ) from None

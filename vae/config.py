@@ -132,6 +132,20 @@ def usual_hidden(family: str) -> tuple[int, ...]:
     return (32, 64) if family == "conv" else ModelConfig.hidden
 
 
+def parse_hidden(text: str) -> tuple[int, ...]:
+    """Layers as a person types them, "256,128"; empty text is no layer.
+
+    Raises:
+        ConfigError: a part is not a whole number.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise ConfigError(
+            f"hidden (={_brief(text)}) must be whole numbers separated by commas, as in 256,128"
+        ) from None
+
+
 def usual_epochs(n_images: int, batch_size: int = 64) -> int:
     """Epochs that make about 4,500 steps: enough for the sets here, under a minute on two cores."""
     return max(3, min(200, round(4500 * batch_size / n_images)))

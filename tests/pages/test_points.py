@@ -68,10 +68,12 @@ def test_the_class_summary_is_the_mean_of_the_points(points, embedding):
 
 
 def test_a_lasso_group_can_be_listed_alone(points):
-    points.session_state["group"] = [4, 8, 15]
+    points.session_state["group"] = ("digits held-out", [4, 8, 15])
     points.run()
     points.toggle[0].set_value(True).run()
     assert set(points.dataframe[0].value["point"]) == {4, 8, 15}
+    points.sidebar.selectbox[1].set_value("digits training").run()  # other points, other indices
+    assert not points.toggle
 
 
 def test_the_downloads_hold_what_the_command_line_writes(points, embedding):

@@ -46,7 +46,7 @@ def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, 
         ("Name", "a/b", "name (='a/b') must be"),
         ("Name", "", "name (='') must be"),
         ("Name", "tiny", "a run named 'tiny' exists already"),
-        ("Widths", "64,many", "layers (='64,many') must be whole numbers"),
+        ("Widths", "64,many", "hidden (='64,many') must be whole numbers"),
         ("Widths", "-4", "hidden[0] (=-4) must be at least 1"),
     ],
 )

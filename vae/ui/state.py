@@ -13,7 +13,7 @@ import streamlit as st
 RUN, DATA, POINT, COLOUR = "run", "data", "point", "colour"
 _KEYS = (RUN, DATA, POINT, COLOUR)
 _PUBLISHED = "_published"  # what the URL was last given
-GROUP = "group"  # the indices that a lasso chose, not in the URL
+GROUP = "group"  # (data, indices) that a lasso chose, not in the URL
 
 
 def restore() -> None:
@@ -60,7 +60,13 @@ def point_from_chart(key: str) -> None:
     if len(indices) == 1:
         st.session_state[POINT] = indices[0]
     elif indices:
-        st.session_state[GROUP] = indices
+        st.session_state[GROUP] = (st.session_state[DATA], indices)
+
+
+def group(n_points: int) -> list[int]:
+    """What a lasso chose among the n points now shown; nothing if it was in other data."""
+    data, indices = st.session_state.get(GROUP, ("", []))
+    return [i for i in indices if i < n_points] if data == st.session_state[DATA] else []
 
 
 def _indices(points: list[dict]) -> list[int]:
