@@ -174,7 +174,7 @@ def fit(
             model.load_state_dict(good_state)
             step = finite.index(False) + 1 if not all(finite) else steps_per_epoch
             raise NonFiniteLoss(epoch, step, config.learning_rate)
-        recon, kl = (step_terms.double().sum(0) / N).tolist()
+        recon, kl = (step_terms.cpu().double().sum(0) / N).tolist()
         yield EpochStats(
             epoch=epoch,
             train=MeanTerms(recon, kl),
