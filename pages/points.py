@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vae import figures
-from vae.ui import frame, images, point, state, tables
+from vae import figures, tables
+from vae.ui import frame, images, point, state
 from vae.ui.frame import View
 
 frame.require("pages/points.py")

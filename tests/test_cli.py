@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import json
 import math
@@ -379,6 +380,17 @@ def test_terms_refuses_a_file_it_cannot_write(refused, run, tmp_path):
     for name in ("terms.csv", "terms.parquet"):
         message = refused("terms", run.path, "--output", tmp_path / "missing" / name)
         assert str(tmp_path / "missing") in message
+
+
+@pytest.mark.parametrize("name", ["terms.csv", "terms.parquet"])
+def test_terms_on_a_full_disk_leaves_no_part_of_a_file(name, refused, run, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    message = refused("terms", run.path, "--output", tmp_path / name)
+    assert "No space left on device" in message
+    assert not list(tmp_path.glob("*terms*"))
 
 
 # list

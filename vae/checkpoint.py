@@ -314,8 +314,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         if not isinstance(error, OSError):
             raise
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}; make room or choose a folder that can be "
-            "written (VAE_CHECKPOINTS), then train again"
+            f"cannot write {path}: {error.strerror}; make room there, or choose another folder"
         ) from error
 
 

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from vae import checkpoint
+from vae import checkpoint, tables
 from vae.embedding import Embedding
-from vae.ui import tables
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tables as files to download: the columns that `python -m vae terms` writes."""
+"""The terms of every point as a file: what `python -m vae terms` and the downloads write."""
 
 import io
 
