@@ -11,6 +11,7 @@ from vae.ui.frame import View
 frame.require("pages/explore.py")
 
 N_DRAWS = 8
+SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def latent_map(view: View, axes: projection.Projection, index: int) -> None:
         st.session_state[state.COLOUR],
         axes.titles,
         prior_centre=axes.of(np.zeros((1, embedding.latent_dim)))[0],
-        ellipses=axes.ellipses(embedding.mu[index], embedding.sigma[index]),
+        ellipses=axes.ellipses(embedding.mu[index], sigma_of(view)[index]),
         selected=index,
         height=690,
     )
@@ -81,6 +82,11 @@ def group(view: View) -> None:
     st.button("Forget these points", on_click=lambda: st.session_state.pop(state.GROUP, None))
 
 
+def sigma_of(view: View) -> np.ndarray:
+    """Sigma of every point, (N, D), within what a slider and an ellipse can show."""
+    return view.embedding.sigma.clip(*SIGMA_RANGE)
+
+
 def slider_key(view: View, name: str, dimension: int) -> str:
     # The run's name keeps two models' ranges apart.
     return f"{view.run.name}/{name}/{dimension}"
@@ -92,9 +98,10 @@ def follow_point(view: View, index: int) -> None:
     chosen = (view.run.name, embedding.dataset, embedding.split, index)
     if st.session_state.get("followed") == chosen:
         return
+    sigma = sigma_of(view)
     for d in range(embedding.latent_dim):
         st.session_state[slider_key(view, "mu", d)] = float(embedding.mu[index, d])
-        st.session_state[slider_key(view, "sigma", d)] = float(embedding.sigma[index, d])
+        st.session_state[slider_key(view, "sigma", d)] = float(sigma[index, d])
     st.session_state["followed"] = chosen
 
 
@@ -103,16 +110,17 @@ def live_panel(view: View, axes: projection.Projection) -> None:
     """Sliders for mu and sigma, and what they decode to; the map beside it is left alone."""
     D = view.embedding.latent_dim
     st.session_state.setdefault("eps_seed", 0)
+    sigmas = sigma_of(view)
     picture, sliders = st.columns([1, 1.6], gap="medium")
     with sliders:
         shown = [d for d in axes.dimensions if d < D]
         for d in shown:
-            mu_and_sigma(view, d)
+            mu_and_sigma(view, d, sigmas[:, d])
         others = [d for d in range(D) if d not in shown][:30]
         if others:
             with st.expander(f"The other {len(others)} dimensions"):
                 for d in others:
-                    mu_and_sigma(view, d)
+                    mu_and_sigma(view, d, sigmas[:, d])
     mu = torch.tensor([[st.session_state[slider_key(view, "mu", d)] for d in range(D)]])
     sigma = torch.tensor([[st.session_state[slider_key(view, "sigma", d)] for d in range(D)]])
     logvar = 2 * sigma.log()
@@ -132,14 +140,15 @@ def live_panel(view: View, axes: projection.Projection) -> None:
         st.button("Resample", on_click=resample, icon=":material/casino:", type="tertiary")
 
 
-def mu_and_sigma(view: View, d: int) -> None:
+def mu_and_sigma(view: View, d: int, sigma: np.ndarray) -> None:
     embedding = view.embedding
     reach = max(3.0, float(np.ceil(np.abs(embedding.mu[:, d]).max() + 0.5)))
-    widest = max(1.5, float(np.ceil(embedding.sigma[:, d].max() * 2) / 2))
+    narrowest = min(0.005, float(sigma.min()))
+    widest = max(1.5, float(np.ceil(sigma.max() * 2) / 2))
     columns = st.columns(2, gap="small")
     for column, name, symbol, low, high in (
         (columns[0], "mu", "μ", -reach, reach),
-        (columns[1], "sigma", "σ", 0.005, widest),
+        (columns[1], "sigma", "σ", narrowest, widest),
     ):
         column.slider(
             f"{symbol}{projection.subscript(d)}",

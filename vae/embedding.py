@@ -58,8 +58,9 @@ class Embedding:
 
     @property
     def sigma(self) -> np.ndarray:
-        """Standard deviations of q(z|x), shape (N, D)."""
-        return np.exp(self.logvar / 2)
+        """Standard deviations of q(z|x), shape (N, D); inf where float32 cannot hold one."""
+        with np.errstate(over="ignore"):
+            return np.exp(self.logvar / 2)
 
     @property
     def kl(self) -> np.ndarray:

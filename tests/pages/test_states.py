@@ -2,10 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
+
+from vae import checkpoint
+from vae.config import ModelConfig, TrainConfig
+from vae.datasets import Dataset
+from vae.embedding import embed
+from vae.model import VAE
 
 PAGES = ("explore", "points", "train")
 
@@ -161,3 +168,54 @@ def test_a_cold_deep_link_has_the_same_frame_as_any_other_visit(
     assert not cold_app.exception
     assert [box.label for box in cold_app.sidebar.selectbox] == ["Checkpoint", "Data"]
     assert len(cold_app.metric) >= 3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sentence"),
+    [("no such set", "unknown data set 'no such set'"), ("sprites", "the images are 1x32x32")],
+)
+@pytest.mark.parametrize("page", ["explore", "points"])
+def test_a_data_set_that_is_unknown_or_of_another_size_is_a_sentence(
+    page, dataset, sentence, app, checkpoints, tiny_run
+):
+    run = tiny_run(checkpoints / "tiny")
+    config = json.loads((run.path / "config.json").read_text())
+    config["train"]["dataset"] = dataset
+    (run.path / "config.json").write_text(json.dumps(config))
+    show(app, page)  # the stored map opens without its images
+    assert len(app.metric) == 4
+    (run.path / "embedding.safetensors").unlink()
+    app.run()
+    assert not app.exception
+    assert sentence in all_text(app)
+
+
+@pytest.mark.parametrize("logvar", [-30.0, -400.0, 60.0, 400.0])
+def test_any_width_of_the_posterior_can_be_shown(logvar, app, checkpoints, tiny_run):
+    run = tiny_run(checkpoints / "tiny")
+    stored = run.load_embedding()
+    columns = {**vars(stored), "logvar": np.full_like(stored.logvar, logvar)}
+    checkpoint.save_embedding(run, type(stored)(**columns))
+    show(app, "explore")
+    assert len(app.slider) == 4
+
+
+def test_a_map_opens_without_a_download_and_offers_one(app, checkpoints, monkeypatch, tmp_path):
+    import torchvision.datasets
+
+    def unwanted(*arguments):
+        raise AssertionError("nobody asked for a download")
+
+    monkeypatch.setenv("VAE_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", unwanted)
+    config = ModelConfig((1, 28, 28), hidden=(8,))
+    run = checkpoint.create(checkpoints / "m", config, TrainConfig("mnist", epochs=1))
+    model = VAE(config)
+    checkpoint.save_model(run, model)
+    images = torch.zeros(5, 1, 28, 28, dtype=torch.uint8)
+    points = Dataset("mnist", "test", images, torch.arange(5), tuple("01234"))
+    checkpoint.save_embedding(run, embed(model, points))
+    show(app, "explore")
+    assert len(app.metric) == 4
+    assert "MNIST is not in" in all_text(app)
+    assert any(button.label == "Fetch MNIST, 12 MB" for button in app.button)

@@ -108,20 +108,28 @@ def view() -> View:
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
         st.stop()
-    name, _, split = st.session_state[DATA].partition(" ")
-    split = _SPLITS[split]
+    name, _, split = st.session_state[DATA].rpartition(" ")
     try:
-        model, embedding = cache.model(run), cache.embedding(run, name, split)
-    except (CheckpointError, DatasetError) as error:
+        model, embedding = cache.model(run), cache.embedding(run, name, _SPLITS[split])
+    except ValueError as error:  # of the checkpoint, of the data, or images of another size
         st.error(plain(str(error)))
         st.stop()
-    try:
-        images, problem = cache.dataset(name, split), ""
-        if len(images) != len(embedding):
-            images, problem = None, "the stored map is of another version of this data set"
-    except DatasetError as error:
-        images, problem = None, str(error)
+    images, problem = _images(run, name, _SPLITS[split], len(embedding))
     return View(run, model, embedding, images, problem)
+
+
+def _images(run: Run, name: str, split: str, n_points: int) -> tuple[Dataset | None, str]:
+    """The images behind a map if they are at hand, else why not: a map opens without a download."""
+    try:
+        source = datasets.describe(name)
+        if not source.is_here():
+            return None, f"{source.title} is not in {datasets.folder()}"
+        images = cache.dataset(name, split)
+    except DatasetError as error:
+        return None, str(error)
+    if images.image_shape != run.model_config.image_shape or len(images) != n_points:
+        return None, "the stored map is of another version of this data set"
+    return images, ""
 
 
 def point_picker(embedding: Embedding) -> int:
@@ -152,7 +160,7 @@ def _data_options(run: Run) -> list[str]:
 def _model_card(run: Run) -> None:
     config, train = run.model_config, run.train_config
     rows = {
-        "trained on": datasets.describe(train.dataset).title,
+        "trained on": train.dataset,
         "latent": f"k = {config.latent_dim}",
         "p(x|z)": config.likelihood,
         "network": f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}",

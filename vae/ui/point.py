@@ -3,10 +3,10 @@
 import streamlit as st
 import torch
 
-from vae import figures, gaussian
-from vae.datasets import to_unit
+from vae import datasets, figures, gaussian
+from vae.datasets import DatasetError, to_unit
 from vae.elbo import pixel_recon
-from vae.ui import images
+from vae.ui import cache, images
 from vae.ui.frame import View, nats, plain
 
 _SIDE = 132
@@ -42,6 +42,7 @@ def card(view: View, index: int) -> None:
             )
     else:
         st.caption(f"The image of this point is not at hand: {plain(view.images_problem)}.")
+        _offer_download(embedding.dataset, embedding.split)
 
     numbers = st.columns(4, gap="small")
     recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
@@ -58,3 +59,18 @@ def card(view: View, index: int) -> None:
             config={"displayModeBar": False},
             alt="KL of each latent dimension, in nats",
         )
+
+
+def _offer_download(name: str, split: str) -> None:
+    if name not in datasets.NAMES or datasets.describe(name).is_here():
+        return
+    source = datasets.describe(name)
+    if st.button(
+        f"Fetch {source.title}, {source.n_bytes / 1e6:.0f} MB", icon=":material/download:"
+    ):
+        try:
+            cache.dataset(name, split)
+        except DatasetError as error:
+            st.error(plain(str(error)))
+        else:
+            st.rerun()
