@@ -2,28 +2,36 @@
 
 import numpy as np
 import streamlit as st
-import torch
 
-from vae import figures, gaussian
-from vae.ui import frame, images, point, projection, state
+from vae import figures
+from vae.live.panel import sigma_of
+from vae.ui import frame, images, live, point, projection, sliders, state
 from vae.ui.frame import View
 
 frame.require("pages/explore.py")
 
-N_DRAWS = 8
-SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
-
 
 def main() -> None:
     view = frame.view()
+    problem = live.problem(view)
     left, right = st.columns([1.38, 1], gap="medium")
     with left:
         index, axes = controls(view)
-        latent_map(view, axes, index)
+        latent_map(view, axes, index, is_live=not problem)
     with right:
-        follow_point(view, index)
-        live_panel(view, axes)
-        point.card(view, index)
+        if problem:
+            st.caption(f"{frame.plain(problem)} The sliders below ask the server, on release.")
+            sliders.show(view, axes, index)
+            point.card(view, index)
+        else:
+            live.panel(view, axes, index)
+            live.export_button(view)
+            st.caption(
+                f"Point {index:,} as the tables state it, over {view.embedding.n_samples} samples:"
+            )
+            if view.images is None:
+                point.missing_image(view)
+            point.stored_terms(view, index)
 
 
 def controls(view: View) -> tuple[int, projection.Projection]:
@@ -38,30 +46,44 @@ def controls(view: View) -> tuple[int, projection.Projection]:
     return index, axes
 
 
-def latent_map(view: View, axes: projection.Projection, index: int) -> None:
+def latent_map(view: View, axes: projection.Projection, index: int, is_live: bool) -> None:
+    """The map; where it is live the panel draws q and takes the clicks on points."""
     embedding = view.embedding
+    without_webgl = st.session_state.get(state.WITHOUT_WEBGL, False)
+    q = {
+        "ellipses": axes.ellipses(embedding.mu[index], sigma_of(embedding)[index]),
+        "selected": index,
+    }
     figure = figures.latent_map(
         embedding,
         axes.of(embedding.mu),
         st.session_state[state.COLOUR],
         axes.titles,
         prior_centre=axes.of(np.zeros((1, embedding.latent_dim)))[0],
-        ellipses=axes.ellipses(embedding.mu[index], sigma_of(view)[index]),
-        selected=index,
         height=690,
+        webgl=not without_webgl,
+        **({} if is_live else q),
     )
     st.plotly_chart(
         figure,
         key="map",
         on_select=lambda: state.point_from_chart("map"),
-        selection_mode=("points", "lasso"),
+        selection_mode="lasso" if is_live else ("points", "lasso"),
         config={"scrollZoom": True, "displaylogo": False},
         alt="The latent map: each point is where the encoder puts one image",
     )
     st.caption(
-        f"{len(embedding):,} images at their μ, the mean of q(z|x); the chosen point's q(z|x) "
-        "at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. Click a point, or lasso a group."
+        f"{len(embedding):,} images at their μ, the mean of q(z|x); q at 1 and 2 σ; dotted: the "
+        "prior p(z) at 1, 2 and 3 σ. "
+        + (
+            "Hover to decode, click or drag q anywhere, lasso a group."
+            if is_live
+            else "Click a point, or lasso a group."
+        )
     )
+    if without_webgl and len(embedding) > figures.MOST_WITHOUT_WEBGL:
+        every = len(embedding) // figures.MOST_WITHOUT_WEBGL + 1
+        st.caption(f"This browser has no WebGL, so one point in {every} is drawn.")
     group(view)
 
 
@@ -80,89 +102,6 @@ def group(view: View) -> None:
         shown = view.images.images[indices[:40]].numpy() / 255
         images.show(images.row(shown, side=32, per_row=20))
     st.button("Forget these points", on_click=lambda: st.session_state.pop(state.GROUP, None))
-
-
-def sigma_of(view: View) -> np.ndarray:
-    """Sigma of every point, (N, D), within what a slider and an ellipse can show."""
-    return view.embedding.sigma.clip(*SIGMA_RANGE)
-
-
-def slider_key(view: View, name: str, dimension: int) -> str:
-    # The run's name keeps two models' ranges apart.
-    return f"{view.run.name}/{name}/{dimension}"
-
-
-def follow_point(view: View, index: int) -> None:
-    """Sets the sliders to the point's mu and sigma when another one has been chosen."""
-    embedding = view.embedding
-    chosen = (view.run.name, embedding.dataset, embedding.split, index)
-    if st.session_state.get("followed") == chosen:
-        return
-    sigma = sigma_of(view)
-    for d in range(embedding.latent_dim):
-        st.session_state[slider_key(view, "mu", d)] = float(embedding.mu[index, d])
-        st.session_state[slider_key(view, "sigma", d)] = float(sigma[index, d])
-    st.session_state["followed"] = chosen
-
-
-@st.fragment
-def live_panel(view: View, axes: projection.Projection) -> None:
-    """Sliders for mu and sigma, and what they decode to; the map beside it is left alone."""
-    D = view.embedding.latent_dim
-    st.session_state.setdefault("eps_seed", 0)
-    sigmas = sigma_of(view)
-    picture, sliders = st.columns([1, 1.6], gap="medium")
-    with sliders:
-        shown = [d for d in axes.dimensions if d < D]
-        for d in shown:
-            mu_and_sigma(view, d, sigmas[:, d])
-        others = [d for d in range(D) if d not in shown][:30]
-        if others:
-            with st.expander(f"The other {len(others)} dimensions"):
-                for d in others:
-                    mu_and_sigma(view, d, sigmas[:, d])
-    mu = torch.tensor([[st.session_state[slider_key(view, "mu", d)] for d in range(D)]])
-    sigma = torch.tensor([[st.session_state[slider_key(view, "sigma", d)] for d in range(D)]])
-    logvar = 2 * sigma.log()
-    generator = torch.Generator().manual_seed(st.session_state["eps_seed"])
-    z = gaussian.reparameterise(mu, logvar, gaussian.draw((N_DRAWS, 1, D), generator))[:, 0]
-    with torch.no_grad():
-        mean, draws = view.model.decode_mean(mu)[0].numpy(), view.model.decode_mean(z).numpy()
-    with picture:
-        images.show(images.enlarged(mean, 150), "decoded at z = μ", width=150)
-    images.show(images.row(draws, side=48, per_row=N_DRAWS))
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        kl = gaussian.kl_to_standard_normal(mu, logvar).sum().item()
-        st.caption(
-            f"z = μ + σε, ε fixed (seed {st.session_state['eps_seed']}); "
-            f"KL(q, p) = {frame.nats(kl)} nats, equation (6)"
-        )
-        st.button("Resample", on_click=resample, icon=":material/casino:", type="tertiary")
-
-
-def mu_and_sigma(view: View, d: int, sigma: np.ndarray) -> None:
-    embedding = view.embedding
-    reach = max(3.0, float(np.ceil(np.abs(embedding.mu[:, d]).max() + 0.5)))
-    narrowest = min(0.005, float(sigma.min()))
-    widest = max(1.5, float(np.ceil(sigma.max() * 2) / 2))
-    columns = st.columns(2, gap="small")
-    for column, name, symbol, low, high in (
-        (columns[0], "mu", "μ", -reach, reach),
-        (columns[1], "sigma", "σ", narrowest, widest),
-    ):
-        column.slider(
-            f"{symbol}{projection.subscript(d)}",
-            low,
-            high,
-            step=0.005,
-            format="%.2f",
-            key=slider_key(view, name, d),
-            persist_state="session",
-        )
-
-
-def resample() -> None:
-    st.session_state["eps_seed"] += 1
 
 
 main()

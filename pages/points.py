@@ -1,13 +1,16 @@
 """Points: which points cost most, and which term costs it?"""
 
 import zlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+import torch
 from streamlit.delta_generator import DeltaGenerator
 
-from vae import figures, tables
+from vae import embed, figures, tables
+from vae.datasets import Dataset
 from vae.ui import frame, images, point, state
 from vae.ui.frame import View
 
@@ -23,6 +26,7 @@ def main() -> None:
     left, right = st.columns([1.38, 1], gap="medium")
     with left:
         rows, shown, index = controls(view)
+        drawings(view)
         table(view, shown, index)
     with right:
         scatter(view, rows, index)
@@ -112,17 +116,53 @@ def table(view: View, shown: np.ndarray, index: int) -> None:
         on_select=lambda: point_from_table(key, shown),
         selection_mode="single-row-required" if len(chosen) else "single-row",
         selection_default={"selection": {"rows": chosen.tolist()}} if len(chosen) else None,
-        column_config={
-            "x": st.column_config.ImageColumn("x", width=52),
-            **{
-                name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f")
-                for name in figures.TERMS
-            },
-            SHARE: st.column_config.ProgressColumn(
-                SHARE, format="percent", min_value=0, max_value=1
-            ),
-        },
+        column_config=term_columns(),
     )
+
+
+def term_columns() -> dict[str, Any]:
+    """How a table of points shows its columns."""
+    return {
+        "x": st.column_config.ImageColumn("x", width=52),
+        **{
+            name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f")
+            for name in figures.TERMS
+        },
+        SHARE: st.column_config.ProgressColumn(SHARE, format="percent", min_value=0, max_value=1),
+    }
+
+
+def drawings(view: View) -> None:
+    """What was drawn on Explore and sent here, with the terms that the model gives it."""
+    drawn = state.drawings(view.run.model_config.image_shape)
+    if not len(drawn):
+        return
+    yours = Dataset(
+        name="your drawings",
+        split="all",
+        images=torch.from_numpy(drawn),
+        labels=torch.zeros(len(drawn), dtype=torch.int64),
+        class_names=("yours",),
+    )
+    embedding = embed(view.model, yours)
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "x": [images.data_url(image) for image in drawn],
+                "label": [f"your point {i + 1}" for i in range(len(drawn))],
+                **{name: figures.term(embedding, name) for name in figures.TERMS},
+                SHARE: embedding.kl / embedding.neg_elbo,
+                f"rank among {len(view.embedding):,}": [
+                    int((view.embedding.neg_elbo > cost).sum()) + 1 for cost in embedding.neg_elbo
+                ],
+            }
+        ),
+        key="drawings",
+        hide_index=True,
+        row_height=44,
+        column_config=term_columns(),
+    )
+    st.button("Forget your drawings", on_click=lambda: st.session_state.pop(state.DRAWINGS, None))
 
 
 def point_from_table(key: str, shown: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The command line: python -m vae train | evaluate | terms | list."""
+"""The command line: python -m vae train | evaluate | terms | list | export | bench."""
 
 import argparse
 import json
@@ -194,6 +194,26 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = add("list", _list, "list the run folders there are", "Broken ones say why.")
     listing.add_argument("--folder", type=Path, help="[checkpoints/, or VAE_CHECKPOINTS]")
+
+    export = add(
+        "export",
+        _export,
+        "write one HTML file with the map, the live panel and the model in it",
+        "It opens from disk with no network and no Python. Images go with it where the data set "
+        "is at hand.",
+    )
+    export.add_argument("path", metavar="CHECKPOINT", help="a run folder, or a file in one")
+    export.add_argument("--html", type=Path, metavar="FILE", help="where to write [NAME.html]")
+
+    bench = add(
+        "bench",
+        _bench,
+        "measure, against a baseline in the same run",
+        "live: what a dragging hand sees in a real Chromium, the server-side slider and the bare "
+        "decode in torch beside it; needs tests/requirements.txt and a Chromium.",
+    )
+    bench.add_argument("what", choices=["live"], metavar="live")
+    bench.add_argument("--json", action="store_true", help="print one JSON object a row")
     return parser
 
 
@@ -304,6 +324,23 @@ def _list(options: argparse.Namespace) -> None:
         )
     for name, reason in broken.items():
         print(f"{name:24} cannot be opened: {reason}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from vae.live import export  # plotly takes a while to load
+
+    run = checkpoint.open_run(options.path)
+    path = options.html or Path(f"{run.name}.html")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--html (={path}) must end in .html")
+    size = export.write(path, export.of_run(run))
+    print(f"{path} {size / 1e6:.2f} MB")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from vae.bench import live
+
+    live.main(options.json)
 
 
 def _embed(options: argparse.Namespace) -> tuple[VAE, datasets.Dataset, Embedding]:

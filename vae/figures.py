@@ -30,6 +30,8 @@ NATS = [
 _UNSELECTED = {"marker": {"opacity": 0.45}}
 
 
+MOST_WITHOUT_WEBGL = 4000  # points: each is an element of the page then
+
 TERMS = {"recon": "recon", "KL": "kl", "-ELBO": "neg_elbo"}  # as pages write them: in code
 
 
@@ -49,6 +51,7 @@ def latent_map(
     ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
     height: int = 700,
+    webgl: bool = True,
 ) -> go.Figure:
     """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
 
@@ -61,18 +64,21 @@ def latent_map(
         ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
         height: in pixels.
+        webgl: False for a browser without it: SVG points, and at most MOST_WITHOUT_WEBGL of them.
     """
     figure = go.Figure()
+    every = 1 if webgl else len(positions) // MOST_WITHOUT_WEBGL + 1
     size = float(np.clip(13 - 2.1 * np.log10(len(positions)), 3, 9))
     if colour == "label":
         for label, name in enumerate(embedding.class_names):
-            rows = np.flatnonzero(embedding.labels == label)
+            rows = np.flatnonzero(embedding.labels == label)[::every]
             if len(rows):
                 _add_points(
                     figure,
                     embedding,
                     positions,
                     rows,
+                    webgl,
                     name=html.escape(name),
                     marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": size},
                 )
@@ -81,7 +87,7 @@ def latent_map(
         low, high = np.percentile(values, (1, 99))  # a few extremes must not flatten the rest
         unit = "" if colour in embedding.factors else "<br>nats"
         marker = {
-            "color": values,
+            "color": values[::every],
             "colorscale": NATS,
             "cmin": low,
             "cmax": high,
@@ -92,8 +98,8 @@ def latent_map(
                 "outlinewidth": 0,
             },
         }
-        rows = np.arange(len(positions))
-        _add_points(figure, embedding, positions, rows, marker=marker, showlegend=False)
+        rows = np.arange(0, len(positions), every)
+        _add_points(figure, embedding, positions, rows, webgl, marker=marker, showlegend=False)
 
     for radius in (1, 2, 3):
         (x0, y0), (x1, y1) = prior_centre - radius, prior_centre + radius
@@ -133,6 +139,9 @@ def latent_map(
         dragmode="pan",
         hovermode="closest",
         uirevision="map",
+        # The live panel paints the decoded manifold underneath.
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
     )
     return figure
 
@@ -151,6 +160,7 @@ def kl_against_recon(
                 embedding,
                 positions,
                 of_class,
+                True,
                 name=html.escape(name),
                 marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
             )
@@ -259,10 +269,11 @@ def _add_points(
     embedding: Embedding,
     positions: np.ndarray,
     rows: np.ndarray,
+    webgl: bool,
     **options: object,
 ) -> None:
     names = np.array([html.escape(name) for name in embedding.class_names], dtype=object)
-    figure.add_scattergl(
+    (figure.add_scattergl if webgl else figure.add_scatter)(
         x=positions[rows, 0],
         y=positions[rows, 1],
         mode="markers",

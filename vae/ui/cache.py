@@ -72,6 +72,12 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
     return slot[0]
 
 
+def pack(run: Run, name: str, build: Callable[[], Any]) -> Any:
+    """What `build` makes for the browser out of the run's weights, made once for all visitors."""
+    stamps = tuple(_stamp(run.path / file) for file in (checkpoint.MODEL, checkpoint.EMBEDDING))
+    return _pack(run.path, stamps, name, build)
+
+
 _downloading = threading.Lock()
 
 
@@ -131,6 +137,11 @@ def _stored_embedding(
     path: Path, stamps: tuple[Any, ...], of_earlier_weights: bool
 ) -> Embedding | None:
     return checkpoint.open_run(path).load_embedding(of_earlier_weights)
+
+
+@_shared(max_entries=8)
+def _pack(path: Path, stamps: tuple[Any, ...], name: str, _build: Callable[[], Any]) -> Any:
+    return _build()
 
 
 @_shared(max_entries=6)

@@ -41,16 +41,9 @@ def card(view: View, index: int) -> None:
                 alt="Heat map of the reconstruction term of each pixel, in nats",
             )
     else:
-        st.caption(f"The image of this point is not at hand: {plain(view.images_problem)}.")
-        _offer_download(embedding.dataset, embedding.split)
+        missing_image(view)
 
-    numbers = st.columns(4, gap="small")
-    recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
-    numbers[0].metric("recon, nats", nats(recon), help=f"standard error {stderr:.2f} nats")
-    numbers[1].metric("KL, nats", nats(embedding.kl[index]))
-    numbers[2].metric("-ELBO, nats", nats(embedding.neg_elbo[index]))
-    rank = embedding.rank(index)
-    numbers[3].metric(f"rank of {len(embedding):,}", f"{rank:,}", help="by -ELBO; 1 costs most")
+    stored_terms(view, index)
     kl_per_dim = embedding.kl_per_dim[index]
     if len(kl_per_dim) <= 32:
         st.plotly_chart(
@@ -59,6 +52,24 @@ def card(view: View, index: int) -> None:
             config={"displayModeBar": False},
             alt="KL of each latent dimension, in nats",
         )
+
+
+def missing_image(view: View) -> None:
+    """Says why the points' images are not shown, and offers to fetch them."""
+    st.caption(f"The image of this point is not at hand: {plain(view.images_problem)}.")
+    _offer_download(view.embedding.dataset, view.embedding.split)
+
+
+def stored_terms(view: View, index: int) -> None:
+    """The terms that the tables and the command line state for the point, and its rank."""
+    embedding = view.embedding
+    numbers = st.columns(4, gap="small")
+    recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
+    numbers[0].metric("recon, nats", nats(recon), help=f"standard error {stderr:.2f} nats")
+    numbers[1].metric("KL, nats", nats(embedding.kl[index]))
+    numbers[2].metric("-ELBO, nats", nats(embedding.neg_elbo[index]))
+    rank = embedding.rank(index)
+    numbers[3].metric(f"rank of {len(embedding):,}", f"{rank:,}", help="by -ELBO; 1 costs most")
 
 
 def _offer_download(name: str, split: str) -> None:

@@ -27,6 +27,11 @@ class Projection:
     titles: tuple[str, str]
     dimensions: tuple[int, ...]
 
+    @property
+    def is_of_dimensions(self) -> bool:
+        """Whether the axes are latent dimensions themselves, not mixtures of them."""
+        return bool((np.count_nonzero(self.directions, axis=1) <= 1).all())
+
     def of(self, z: np.ndarray) -> np.ndarray:
         """Where latent points (N, D) stand on the map, (N, 2)."""
         return (z - self.origin) @ self.directions.T

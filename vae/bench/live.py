@@ -1,0 +1,301 @@
+"""What a dragging hand sees: the live panel in a real Chromium, driven by its mouse.
+
+Beside it, in the same run: the server-side slider of the same model, and the bare decode in torch
+on one thread. Chromium is headless and has no graphics card, so the chart is drawn in software.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae import checkpoint, gaussian
+from vae.checkpoint import Run
+from vae.config import ModelConfig, TrainConfig
+from vae.embedding import Embedding
+from vae.model import VAE
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 3.0  # of dragging, and of hovering
+POINTS = (10_000, 70_000)
+# Networks that do not ship: what they cost does not depend on what they have learnt.
+_UNTRAINED = {
+    "conv 28x28": ModelConfig((1, 28, 28), family="conv", hidden=(32, 64)),
+    "conv 64x64x3": ModelConfig((3, 64, 64), family="conv", hidden=(32, 64, 128)),
+}
+_CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",  # WebGL without a graphics card
+    "--disable-background-networking",
+]
+# The server's own sliders, as the Explore page shows them for a model that no browser can run.
+_SLIDERS = """
+import streamlit as st
+from vae import checkpoint
+from vae.ui import projection, sliders
+from vae.ui.frame import View
+
+st.set_page_config(layout="wide")
+run = checkpoint.open_run(st.query_params["path"])
+embedding = run.load_embedding()
+view = View(run, run.load_model().requires_grad_(False), embedding, None, "")
+sliders.show(view, projection.choose(embedding), 0)
+"""
+_COLUMNS = {
+    "model": "model",
+    "points": "points",
+    "gesture": "gesture",
+    "updates_per_s": "updates/s",
+    "decode_ms": "decode ms",
+    "decode_p95_ms": "p95",
+    "event_to_canvas_ms": "event to canvas ms",
+    "event_to_canvas_p95_ms": "p95",
+    "messages": "messages",
+    "server_updates_per_s": "server updates/s",
+    "server_release_to_image_ms": "server release to image ms",
+    "torch_decode_ms": "torch decode ms",
+    "speed_up": "server / live",
+}
+
+
+def main(as_json: bool) -> None:
+    """Measures every shipped checkpoint and two convolutional networks; prints a row for each.
+
+    Raises:
+        ValueError: Playwright or a Chromium is missing.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise ValueError(
+            "bench live needs Playwright; `pip install -r tests/requirements.txt` brings it"
+        ) from None
+    if not as_json:
+        print("  ".join(f"{title:>{_width(key)}}" for key, title in _COLUMNS.items()))
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            raise ValueError(
+                "bench live needs a Chromium: install Debian's chromium, or run "
+                "`playwright install chromium`"
+            )
+        root = Path(folder) / "checkpoints"
+        root.mkdir()
+        runs = list(_runs(root))
+        sliders = Path(folder) / "sliders.py"
+        sliders.write_text(_SLIDERS)
+        chromium = playwright.chromium.launch(executable_path=found, args=_CHROMIUM_OPTIONS)
+        with _server(ROOT / "app.py", root) as app, _server(sliders, root) as server:
+            for name, n_points, run in runs:
+                torch_ms = _torch_decode_ms(run.load_model())
+                slow = _server_slider(chromium, server, run)
+                for gesture in ("slider", "hover"):
+                    row = {"model": name, "points": n_points, "gesture": gesture}
+                    row |= _live(chromium, app, run, gesture)
+                    row |= slow
+                    row["torch_decode_ms"] = torch_ms
+                    row["speed_up"] = slow["server_release_to_image_ms"] / row["event_to_canvas_ms"]
+                    _print(row, as_json)
+        chromium.close()
+
+
+def _print(row: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(row), flush=True)
+        return
+    cells = []
+    for key in _COLUMNS:
+        style = {float: ".2f", int: ",", str: ""}[type(row[key])]
+        cells.append(f"{row[key]:>{_width(key)}{style}}")
+    print("  ".join(cells), flush=True)
+
+
+def _width(key: str) -> int:
+    return max(12 if key in ("model", "points") else 0, len(_COLUMNS[key]), 7)
+
+
+def _runs(root: Path) -> Iterator[tuple[str, int, Run]]:
+    """Every model with every number of points on its map, as run folders under root."""
+    shipped, _ = checkpoint.list_runs(ROOT / "checkpoints")
+    models = [(run.name, run.model_config, run.train_config, run.load_model()) for run in shipped]
+    for name, config in _UNTRAINED.items():
+        models.append((name, config, TrainConfig("mnist", epochs=1), VAE(config)))
+    for name, model_config, train_config, model in models:
+        for n_points in POINTS:
+            path = root / f"{name.replace(' ', '-')}-{n_points}"
+            run = checkpoint.create(path, model_config, train_config)
+            checkpoint.save_model(run, model)
+            checkpoint.save_embedding(run, _scattered(n_points, model_config, train_config.dataset))
+            yield name, n_points, run
+
+
+def _scattered(n: int, config: ModelConfig, dataset: str) -> Embedding:
+    """An embedding of n points drawn from the prior: what the chart costs is their number."""
+    rng = np.random.default_rng(0)
+    D = config.latent_dim
+    mu = rng.normal(size=(n, D)).astype(np.float32)
+    logvar = np.full((n, D), -4, dtype=np.float32)
+    recon = rng.gamma(9, 10, size=n).astype(np.float32)
+    kl = gaussian.kl_to_standard_normal(torch.from_numpy(mu), torch.from_numpy(logvar)).numpy()
+    return Embedding(
+        dataset=dataset,
+        split="test",
+        n_samples=16,
+        seed=0,
+        class_names=tuple("0123456789"),
+        mu=mu,
+        logvar=logvar,
+        kl_per_dim=kl,
+        recon=recon,
+        recon_stderr=np.ones(n, dtype=np.float32),
+        recon_at_mu=recon,
+        labels=rng.integers(10, size=n),
+    )
+
+
+@contextlib.contextmanager
+def _server(script: Path, checkpoints: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"),
+            *("--server.address=127.0.0.1", "--server.headless=true"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "VAE_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
+                break
+            time.sleep(0.2)
+        else:
+            raise ValueError(f"`streamlit run {script.name}` did not start within a minute")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
+    """Drags or hovers for SECONDS, and asks the panel what it did meanwhile."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    sent: list[Any] = []
+    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    page.goto(f"{url}/?run={run.name}")
+    page.wait_for_function(
+        "() => globalThis.elboRoom?.panel.model && !elboRoom.panel.off && elboRoom.panel.map.plot",
+        timeout=120_000,
+    )
+    page.wait_for_timeout(3000)
+    if gesture == "slider":
+        box = page.locator("input[type=range]").first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        reach = (0.4 * box["width"], 0.0)
+    else:
+        box = page.locator(".st-key-map .nsewdrag").first.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        reach = (0.35 * box["width"], 0.35 * box["height"])
+    page.mouse.move(x, y)
+    if gesture == "slider":
+        page.mouse.down()
+    page.wait_for_timeout(500)
+    before = len(sent)
+    page.evaluate(
+        """() => Object.assign(elboRoom.panel.stats,
+                               {on: true, updates: 0, decode: [], toCanvas: []})"""
+    )
+    start = time.perf_counter()
+    while (passed := time.perf_counter() - start) < SECONDS:
+        angle = 2 * math.pi * passed
+        page.mouse.move(x + reach[0] * math.sin(angle), y + reach[1] * math.sin(1.7 * angle))
+        time.sleep(0.002)
+    seconds = time.perf_counter() - start
+    stats = page.evaluate("() => ({...elboRoom.panel.stats})")
+    messages = len(sent) - before
+    if gesture == "slider":
+        page.mouse.up()
+    page.close()
+    return {
+        "updates_per_s": stats["updates"] / seconds,
+        "decode_ms": statistics.median(stats["decode"]),
+        "decode_p95_ms": float(np.percentile(stats["decode"], 95)),
+        "event_to_canvas_ms": statistics.median(stats["toCanvas"]),
+        "event_to_canvas_p95_ms": float(np.percentile(stats["toCanvas"], 95)),
+        "messages": messages,
+    }
+
+
+def _server_slider(chromium: Any, url: str, run: Run) -> dict[str, float]:
+    """The same drag on Streamlit's slider: images while dragging, and from release to the image."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(f"{url}/?path={run.path}")
+    thumb = page.get_by_test_id("stSlider").first.get_by_test_id("stSliderThumbValue")
+    thumb.wait_for(timeout=60_000)
+    page.get_by_test_id("stImage").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1500)
+    page.evaluate(
+        """() => {
+            globalThis.loads = [];
+            document.addEventListener("load", (e) => {
+                if (e.target.tagName === "IMG") loads.push(performance.now());
+            }, true);
+            const release = () => { globalThis.released = performance.now(); };
+            document.addEventListener("pointerup", release, true);
+        }"""
+    )
+    waits, dragged = [], 0
+    for turn in range(5):
+        box = thumb.bounding_box()  # the number stands right above the handle
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] + 8
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.evaluate("() => { loads.length = 0; }")
+        start = time.perf_counter()
+        while (passed := time.perf_counter() - start) < SECONDS / 5:
+            page.mouse.move(x + (10 + 30 * passed) * (-1) ** turn, y)
+            time.sleep(0.002)
+        dragged += page.evaluate("() => loads.length")
+        page.mouse.up()
+        page.wait_for_function("() => loads.some(t => t > released)", timeout=60_000)
+        waits.append(page.evaluate("() => loads.find(t => t > released) - released"))
+        page.wait_for_timeout(700)
+    page.close()
+    return {
+        "server_updates_per_s": dragged / SECONDS,
+        "server_release_to_image_ms": statistics.median(waits),
+    }
+
+
+@torch.no_grad()
+def _torch_decode_ms(model: VAE) -> float:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    z = torch.randn(1, model.config.latent_dim, generator=torch.Generator().manual_seed(0))
+    times = []
+    for _ in range(300):
+        start = time.perf_counter()
+        model.decode_mean(z)
+        times.append(1000 * (time.perf_counter() - start))
+    torch.set_num_threads(threads)
+    return statistics.median(times[50:])

@@ -1,0 +1,9 @@
+"""The model in the browser: it decodes in the page, under the hand that drags.
+
+`program` turns modules into what program.js runs; `pack` and `panel` say what crosses the wire;
+`export` writes one HTML file. `show` displays the same thing in a notebook.
+"""
+
+from vae.live.export import show
+
+__all__ = ["show"]

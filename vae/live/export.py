@@ -1,0 +1,216 @@
+"""One HTML file with the map, the panel and the model in it: no network, no Python."""
+
+import base64
+import gzip
+import html
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.offline
+
+from vae import checkpoint, datasets, figures
+from vae.checkpoint import Run
+from vae.datasets import Dataset, DatasetError
+from vae.embedding import Embedding, embed
+from vae.live import pack, source
+from vae.live import panel as told
+from vae.model import VAE
+
+# Above this many weights the page holds them in half precision.
+HALF_ABOVE = 1_000_000
+
+
+class ExportError(ValueError):
+    """A page cannot be made; the message says what is missing and how to get it."""
+
+
+def of_run(run: Run) -> str:
+    """The page of a trained run: its model and its held-out set.
+
+    Raises:
+        CheckpointError, ProgramError: the run cannot be read, or not be run in a browser.
+        ExportError: it holds no embedding, and its data set is not at hand to make one.
+    """
+    model = run.load_model()
+    embedding = run.load_embedding()
+    images = _images(run, embedding)
+    if embedding is None:
+        if images is None:
+            name = run.train_config.dataset
+            raise ExportError(
+                f"{run.path} holds no embedding, and the data set '{name}' is not in "
+                f"{datasets.folder()} to make one; run `python -m vae evaluate {run.path}` where "
+                "the data are, or train the run again"
+            )
+        embedding = embed(model, images)
+    return page(model, embedding, run.name, images, run.train_config.dataset)
+
+
+def page(
+    model: VAE,
+    embedding: Embedding,
+    name: str,
+    images: Dataset | None = None,
+    trained_on: str | None = None,
+) -> str:
+    """The page of any model.
+
+    Args:
+        model: the VAE.
+        embedding: the points of the map.
+        name: the page's title.
+        images: the data set behind the embedding; without it the panel has no x to compare with.
+        trained_on: the data set whose way to centre and scale a drawing follows.
+
+    Raises:
+        ProgramError: the model cannot be run in a browser.
+    """
+    half = model.n_parameters > HALF_ABOVE
+    model_pack = pack.model_pack(model, trained_on or embedding.dataset, half)
+    points_pack = pack.points_pack(
+        embedding,
+        None if images is None else images.images.numpy(),
+        labels=embedding.labels.astype(np.int32),
+    )
+    dims = _shown_dimensions(embedding)
+    directions = np.zeros((2, embedding.latent_dim))
+    directions[range(len(dims)), dims] = 1
+    told_page = {
+        "name": name,
+        "card": _card(model, embedding, trained_on, half),
+        "caption": (
+            f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
+            "mean of q(z|x); q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. Hover to "
+            "decode, click a point, or drag q anywhere. Terms are in nats per image, equation (6)."
+        ),
+        "class_names": list(embedding.class_names),
+        "figures": _figures(embedding, directions, dims),
+        "plane": told.plane(np.zeros(embedding.latent_dim), directions, dims),
+        "ranges": told.ranges(embedding),
+        "model": pack.header_of(model_pack)["id"],
+        "points": pack.header_of(points_pack)["id"],
+    }
+    parts = {
+        "page": json.dumps(told_page).encode(),
+        "plotly": plotly.offline.get_plotlyjs().encode(),
+        "css": source.css().encode(),
+        "model": model_pack,
+        "points": points_pack,
+    }
+    template = string.Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=html.escape(f"{name} - ELBO Room"),
+        # Base64 holds no "<": nothing that a file says can end the element or be read as markup.
+        parts="\n".join(
+            f'<script type="text/plain" id="part-{part}">{_packed(data)}</script>'
+            for part, data in parts.items()
+        ),
+        module=source.module(),
+    )
+
+
+class Page(str):
+    """An HTML page that a notebook displays in a frame."""
+
+    def _repr_html_(self) -> str:
+        # A page in a frame of its own keeps its styles and the notebook's apart.
+        return (
+            f'<iframe srcdoc="{html.escape(self, quote=True)}" sandbox="allow-scripts" '
+            'style="width:100%;height:860px;border:0" title="ELBO Room"></iframe>'
+        )
+
+
+def show(checkpoint_or_model: str | Path | Run | VAE, dataset: str | Dataset | None = None) -> Page:
+    """The exported page of a checkpoint or a model, for the end of a notebook's cell.
+
+    Args:
+        checkpoint_or_model: a run, its folder, or a VAE.
+        dataset: what the map shows: a data set, or a name (its held-out split). May be left out
+            for a checkpoint, whose own held-out set it is then.
+
+    Raises:
+        ExportError: a model without a data set, or a checkpoint that `of_run` cannot show.
+        CheckpointError, DatasetError, ProgramError: as `of_run`, and of the data set.
+    """
+    run = None
+    if isinstance(checkpoint_or_model, VAE):
+        model, name, trained_on = checkpoint_or_model, "A variational autoencoder", None
+    else:
+        run = checkpoint_or_model
+        run = run if isinstance(run, Run) else checkpoint.open_run(run)
+        if dataset is None:
+            return Page(of_run(run))
+        model, name, trained_on = run.load_model(), run.name, run.train_config.dataset
+    if dataset is None:
+        raise ExportError("a model needs a data set to show: give one, or its name, as `dataset`")
+    images = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    return Page(page(model, embed(model, images), name, images, trained_on))
+
+
+def write(path: Path, text: str) -> int:
+    """Writes a page whole or not at all; returns its size in bytes."""
+    data = text.encode()
+    checkpoint.write_atomic(path, data)
+    return len(data)
+
+
+def _images(run: Run, embedding: Embedding | None) -> Dataset | None:
+    """The held-out images, if they are at hand and those of the embedding."""
+    try:
+        if not datasets.describe(run.train_config.dataset).is_here():
+            return None
+        images = datasets.load(run.train_config.dataset)
+    except DatasetError:
+        return None
+    fits = images.image_shape == run.model_config.image_shape
+    if not fits or (embedding is not None and len(images) != len(embedding)):
+        return None
+    return images
+
+
+def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]) -> dict[str, Any]:
+    titles = [f"z<sub>{d + 1}</sub>" for d in dims]
+    positions = (embedding.mu @ directions.T).astype(np.float32)
+    return {
+        colour: json.loads(
+            figures.latent_map(
+                embedding,
+                positions,
+                colour,
+                (titles[0], titles[1] if len(titles) > 1 else ""),
+                prior_centre=np.zeros(2),
+            ).to_json()
+        )
+        for colour in ("label", *figures.TERMS)
+    }
+
+
+def _shown_dimensions(embedding: Embedding) -> tuple[int, ...]:
+    """The two latent dimensions with the highest KL, in order; the one there is, if so."""
+    by_kl = np.argsort(-embedding.kl_per_dim.mean(0), kind="stable")[:2]
+    return tuple(sorted(by_kl.tolist()))
+
+
+def _card(
+    model: VAE, embedding: Embedding, trained_on: str | None, half: bool
+) -> list[tuple[str, str]]:
+    means, config = embedding.means(), model.config
+    return [
+        ("trained on", trained_on or "not stated"),
+        ("latent", f"k = {config.latent_dim}"),
+        ("p(x|z)", config.likelihood),
+        ("network", f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}"),
+        ("parameters", f"{model.n_parameters:,}" + (", here in half precision" if half else "")),
+        (
+            "shown images",
+            f"recon {means['recon']:.2f} + KL {means['kl']:.2f} = "
+            f"-ELBO {means['neg_elbo']:.2f} nats per image",
+        ),
+    ]
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()

@@ -1,0 +1,84 @@
+"""What the live panel is told beside the packs: plain values that JSON can hold."""
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from vae import gaussian
+from vae.embedding import Embedding
+
+MOST_SAMPLES = 64  # as in live.js
+SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
+_MOST_EPS_DIMENSIONS = 64
+
+
+def sigma_of(embedding: Embedding) -> np.ndarray:
+    """Sigma of every point, (N, D), within what a slider and an ellipse can show."""
+    return embedding.sigma.clip(*SIGMA_RANGE)
+
+
+def mu_range(mu: np.ndarray) -> tuple[float, float]:
+    """What a slider for one dimension of mu covers, from the data's own (N,)."""
+    reach = max(3.0, float(np.ceil(np.abs(mu).max() + 0.5)))
+    return -reach, reach
+
+
+def sigma_range(sigma: np.ndarray) -> tuple[float, float]:
+    """What a slider for one dimension of sigma covers, from the data's own (N,)."""
+    return min(0.005, float(sigma.min())), max(1.5, float(np.ceil(sigma.max() * 2) / 2))
+
+
+def ranges(embedding: Embedding) -> list[dict[str, tuple[float, float]]]:
+    """What the sliders of each latent dimension cover."""
+    sigma = sigma_of(embedding)
+    return [
+        {"mu": mu_range(embedding.mu[:, d]), "sigma": sigma_range(sigma[:, d])}
+        for d in range(embedding.latent_dim)
+    ]
+
+
+def plane(
+    origin: np.ndarray, directions: np.ndarray, dimensions: tuple[int, ...] | None
+) -> dict[str, Any]:
+    """The plane in latent space that the map shows.
+
+    Args:
+        origin: the latent point at (0, 0), shape (D,).
+        directions: of the two axes, orthonormal, shape (2, D).
+        dimensions: the latent dimensions that the axes are, if they are no mixtures.
+    """
+    dims = None if dimensions is None else list(dimensions)
+    return {"origin": origin.tolist(), "directions": directions.tolist(), "dims": dims}
+
+
+def point(
+    embedding: Embedding, index: int, key: str, image: np.ndarray | None = None
+) -> dict[str, Any]:
+    """A data point as the panel shows it.
+
+    Args:
+        embedding: the data set seen through the model.
+        index: of the point.
+        key: names it; its index stands last, behind a slash.
+        image: uint8 (C, H, W), if it is at hand.
+    """
+    D = embedding.latent_dim
+    told = {
+        "key": key,
+        "index": index,
+        "label": embedding.class_names[embedding.labels[index]],
+        "mu": embedding.mu[index].tolist(),
+        "sigma": sigma_of(embedding)[index].tolist(),
+        "x": None if image is None else base64_of(image),
+    }
+    if D <= _MOST_EPS_DIMENSIONS:
+        # The very noise behind the stored terms: with as many samples the panel shows those.
+        eps = gaussian.noise_of_points([index], MOST_SAMPLES, D, embedding.seed)[:, 0]
+        told["eps"] = base64_of(eps.numpy().astype("<f4"))
+    return told
+
+
+def base64_of(array: np.ndarray) -> str:
+    """The array's bytes as base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
