@@ -201,7 +201,7 @@ def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
     """Drags or hovers for SECONDS, and asks the panel what it did meanwhile."""
     page = chromium.new_page(viewport={"width": 1440, "height": 900})
     sent: list[Any] = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     page.goto(f"{url}/?run={run.name}")
     page.wait_for_function(
         "() => globalThis.elboRoom?.panel.model && !elboRoom.panel.off && elboRoom.panel.map.plot",
@@ -209,7 +209,7 @@ def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
     )
     page.wait_for_timeout(3000)
     if gesture == "slider":
-        box = page.locator("input[type=range]").first.bounding_box()
+        box = page.locator(".live .rows input[type=range]").first.bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         reach = (0.4 * box["width"], 0.0)
     else:

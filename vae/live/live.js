@@ -6,10 +6,15 @@
 
 const Q_COLOUR = "#00a383"; // as in vae/figures.py
 const HALO = "rgba(255, 255, 255, 0.8)";
-const FRAME_MS = 9; // of 16.7: the rest belongs to the chart and to the browser
+// Of a frame's 16.7 ms, what is ours while something moves, and while nothing does: the rest belongs
+// to the browser, which has to put the chart, the panel and q on the screen.
+const MOVING_MS = 4;
+const RESTING_MS = 10;
 const EMIT_AFTER_MS = 120; // a burst of keys or clicks is one message
 const MOST_SAMPLES = 64;
 const BATCH = 4; // decodes that share one reading of the weights
+// Where a browser tells of the pointer between frames, what is drawn is where it now is.
+const MOVES = "onpointerrawupdate" in globalThis ? ["pointermove", "pointerrawupdate"] : ["pointermove"];
 const SIGMA_LEAST = 1e-6;
 const SVG = "http://www.w3.org/2000/svg";
 const PLASMA = ["#41049d", "#6a00a8", "#8f0da4", "#b12a90", "#cc4778", "#e16462", "#f2844b", "#fca636"];
@@ -228,10 +233,12 @@ class Estimate {
     this.perPixel.fill(0);
   }
 
-  /** Decodes a few samples; calls show(sample, raw, offset) for each. */
-  step(show) {
+  /** Decodes as many samples at once as `budget` ms allow, one at least; show(sample, raw, offset). */
+  step(budget, show) {
     const { model, z } = this;
-    const batch = Math.min(BATCH, this.left, this.S - this.next);
+    const start = performance.now();
+    const fitting = this.cost ? Math.max(1, Math.floor(budget / this.cost)) : 1;
+    const batch = Math.min(BATCH, fitting, this.left, this.S - this.next);
     for (let b = 0; b < batch; b++) {
       for (let d = 0; d < model.D; d++) {
         z[b * model.D + d] = this.mu[d] + this.sigma[d] * this.eps[(this.next + b) * model.D + d];
@@ -247,6 +254,7 @@ class Estimate {
     }
     this.next = (this.next + batch) % this.S;
     this.left -= batch;
+    this.cost = 0.7 * (this.cost ?? 0) + 0.3 * ((performance.now() - start) / batch);
   }
 
   /** recon and its standard error, in nats, once all samples are in. */
@@ -390,7 +398,7 @@ class MapLayer {
       this.plot = plot;
       this.listeners = new AbortController();
       const options = { signal: this.listeners.signal };
-      plot.addEventListener("pointermove", (event) => this.onMove(event), options);
+      for (const move of MOVES) plot.addEventListener(move, (event) => this.onMove(event), options);
       plot.addEventListener("pointerleave", () => this.onLeave(), options);
       plot.addEventListener("pointerdown", (event) => this.onDown(event), { ...options, capture: true });
       plot.addEventListener("pointerup", (event) => this.onUp(event), { ...options, capture: true });
@@ -1184,7 +1192,7 @@ export class Panel {
   /** Asks for a frame in which the named parts are drawn; a number is the time of the event. */
   wake(...what) {
     for (const part of what) {
-      if (typeof part === "number") this.eventTime ??= part;
+      if (typeof part === "number") this.eventTime = part;
       else if (part !== undefined) this.dirty.add(part);
     }
     this.frame ??= requestAnimationFrame((now) => {
@@ -1231,24 +1239,32 @@ export class Panel {
     if (dirty.has("map") || dirty.has("tiles") || (dirty.has("q") && !fixed && this.manifold)) this.map.layTiles();
     const moved = dirty.size > 0;
     dirty.clear();
-    // The mean is drawn; samples and then the manifold take what is left of the frame.
+    // The mean is drawn; samples and then the manifold take what is left of the frame. While the
+    // hand moves they may have to wait for the next one; at rest they always get on.
+    const until = start + (moved ? MOVING_MS : RESTING_MS);
     let left = true;
-    do left = this.work();
-    while (left && performance.now() - start < FRAME_MS);
+    let remaining = until - performance.now();
+    if (moved && remaining < (this.own.cost ?? 0)) remaining = 0;
+    else {
+      do {
+        left = this.work(remaining);
+        remaining = until - performance.now();
+      } while (left && remaining > (this.own.cost ?? 0));
+    }
     if (left || this.tour.playing) this.wake();
     else if (moved) this.showBound();
   }
 
-  /** One small piece of what can wait; false when there is none. */
-  work() {
+  /** One small piece, of about `budget` ms, of what can wait; false when there is none. */
+  work(budget) {
     if (this.own.left) {
-      this.own.step((s, raw, offset) => this.drawSample(s, raw, offset));
+      this.own.step(budget, (s, raw, offset) => this.drawSample(s, raw, offset));
       if (!this.own.left) this.showBound();
       return true;
     }
     for (const estimate of [this.encoders, this.bests]) {
       if (estimate.left) {
-        estimate.step();
+        estimate.step(budget);
         if (!estimate.left) this.showBound();
         return true;
       }
@@ -1664,7 +1680,9 @@ class Row {
       panel.emit();
     });
     range.addEventListener("pointerdown", () => panel.grab());
-    range.addEventListener("input", (event) => panel.set(key, d, back(Number(range.value)), event.timeStamp));
+    let moved = 0; // when the pointer moved: an input event is younger than what it tells of
+    range.addEventListener("pointermove", (event) => (moved = event.timeStamp));
+    range.addEventListener("input", (event) => panel.set(key, d, back(Number(range.value)), moved || event.timeStamp));
     range.addEventListener("change", () => panel.release());
     range.addEventListener("pointerup", () => panel.release());
     range.addEventListener("dblclick", () => this.reset(key));
@@ -1693,9 +1711,9 @@ class Row {
   }
 
   show(mu, sigma) {
-    for (const [control, value] of [[this.mu, mu], [this.sigma, sigma]]) {
+    for (const [control, value, key] of [[this.mu, mu, "mu"], [this.sigma, sigma, "sigma"]]) {
       control.range.value = control.there(value);
-      if (this.element.getRootNode().activeElement !== control.field) control.field.value = short(value);
+      if (this.element.getRootNode().activeElement !== control.field) control.field.value = short(value, key);
     }
   }
 
@@ -1731,7 +1749,7 @@ function toggle(text, title, click) {
 }
 
 const nats = (value) => (Math.abs(value) < 1e5 ? value.toFixed(2) : value.toExponential(2));
-const short = (value) => String(Number(Math.abs(value) >= 0.1 ? value.toFixed(3) : value.toPrecision(3)));
+const short = (value, key) => String(Number(key === "mu" || value >= 0.1 ? value.toFixed(3) : value.toPrecision(3)) || 0);
 const vector = (z) => `(${Array.from(z, (v) => v.toFixed(2).replace("-", "−")).join(", ")})`;
 const subscript = (d) => String(d + 1).replace(/\d/g, (c) => "₀₁₂₃₄₅₆₇₈₉"[c]);
 

@@ -63,7 +63,7 @@ function checkProgram(header, weights) {
     const operation = Object.hasOwn(OPERATIONS, op.op) && OPERATIONS[op.op];
     if (!operation) fail(`${name} is unknown to this page`);
     for (const register of [op.in, ...("with" in op ? [op.with] : [])]) {
-      if (!written.has(register)) fail(`${name} reads register ${register}, which is not there yet`);
+      if (!written.has(register)) fail(`${name} reads register ${register} before it is written`);
     }
     if (!Number.isInteger(op.out) || op.out >= sizes.length || written.has(op.out)) {
       fail(`${name} cannot write register ${op.out}`);
@@ -280,7 +280,9 @@ function prepareConv(op, weights, x, y) {
           for (let p = down.first; p < down.past; p++) {
             const line = at + (c * H + p * sh + down.shift) * W + right.shift;
             const place = p * Q * K + k;
-            for (let q = right.first; q < right.past; q++) patches[place + q * K] = x[line + q * sw];
+            for (let q = right.first; q < right.past; q++) {
+              patches[place + q * K] = x[line + q * sw];
+            }
           }
           k++;
         }
@@ -443,7 +445,9 @@ function normalBelow(v) {
 
 const LOG_2_PI = Math.log(2 * Math.PI);
 
-/** KL(N(mu, sigma^2), N(0, 1)) of each latent dimension into out, which it returns. Equation (6). */
+/** KL(N(mu, sigma^2), N(0, 1)) of each latent dimension into out, which is returned. Equation (6).
+
+    mu, sigma: D numbers each; sigma above 0. */
 export function klPerDim(mu, sigma, out) {
   for (let d = 0; d < mu.length; d++) {
     const logvar = 2 * Math.log(sigma[d]);

@@ -192,6 +192,7 @@ class _Tape(TorchFunctionMode):
         self.registers: dict[int, int] = {}
         self.ops: list[dict[str, Any]] = []
         self.sizes: list[int] = []
+        self.function: Callable[..., Any] | None = None  # the one that a rule is asked about
         self._followed: dict[int, Tensor] = {}  # alive, or another tensor could take over its id
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -208,15 +209,15 @@ class _Tape(TorchFunctionMode):
         if name == "__get__":
             name = func.__self__.__name__
         name = name.strip("_")  # add_ and __add__ are add
-        results = result if isinstance(result, tuple | list) else (result,)
-        if not all(isinstance(one, Tensor) for one in results) or isinstance(result, torch.Size):
-            if name not in _QUERIES:
-                self.refuse(f"calls {name}, so what it does depends on the values it is given")
+        if name in _QUERIES:
             return result
+        path, layer = self.layers[-1]
+        if name not in _RULES and type(layer).__module__.startswith("torch.nn"):
+            raise UnsupportedLayer(f"{_where(path, layer)} has no browser version")
+        results = result if isinstance(result, tuple | list) else (result,)
+        if name in _COMPARISONS or not all(isinstance(one, Tensor) for one in results):
+            self.refuse(f"calls {name}, so what it does depends on the values it is given")
         if name not in _RULES:
-            path, layer = self.layers[-1]
-            if type(layer).__module__.startswith("torch.nn"):
-                raise UnsupportedLayer(f"{_where(path, layer)} has no browser version")
             self.refuse(f"calls {name}, which has no browser version")
         try:
             self.function = func
@@ -311,12 +312,15 @@ class _Tape(TorchFunctionMode):
 _Rule = Callable[..., int | tuple[int, ...]]
 _RULES: dict[str, _Rule] = {}  # rule(tape, result, *arguments of the function) -> register(s)
 
-# What may be asked about a tensor without its values.
+# What may be asked about a tensor, or made like it, without its values.
 _QUERIES = {
     *("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_leaf", "itemsize"),
     *("size", "dim", "ndimension", "numel", "nelement", "len", "stride", "storage_offset"),
     *("is_contiguous", "is_floating_point", "is_complex", "is_cuda", "get_device", "element_size"),
+    *("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"),
 }
+
+_COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne", "isnan", "isfinite", "any", "all", "allclose"}
 
 
 def _rule(*names: str) -> Callable[[_Rule], _Rule]:
@@ -604,15 +608,11 @@ def _each(tape, result: Tensor, value: Tensor, constant: Tensor | float) -> Tens
 # --- moving numbers about ---
 
 
+@_rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 def _dropout(tape, result, input, p=0.5, training=True, inplace=False):
     if training:
         tape.refuse("drops values at random even in evaluation")
     return tape.of(input, batched=False)
-
-
-_rule("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")(
-    _dropout
-)
 
 
 @_rule("interpolate")
@@ -633,8 +633,8 @@ def _interpolate(tape, result, input, size=None, scale_factor=None, mode="neares
         result,
         channels=input.shape[1],
         **{"from": [H, W]},
-        rows=rows[:, 0].tolist(),
-        columns=columns[0].tolist(),
+        rows=rows[:, 0].clamp(0, H - 1).tolist(),  # rounding may lead off the edge
+        columns=columns[0].clamp(0, W - 1).tolist(),
     )
 
 
