@@ -4,6 +4,7 @@ Beside it, in the same run: the server-side slider of the same model, and the ba
 on one thread. Chromium is headless and has no graphics card, so the chart is drawn in software.
 """
 
+import asyncio
 import contextlib
 import json
 import math
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from vae.model import VAE
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 3.0  # of dragging, and of hovering
 POINTS = (10_000, 70_000)
+MOVES_PER_S = 125  # a common mouse
+_RELEASES = 5  # of the server's slider
 # Networks that do not ship: what they cost does not depend on what they have learnt.
 _UNTRAINED = {
     "conv 28x28": ModelConfig((1, 28, 28), family="conv", hidden=(32, 64)),
@@ -79,38 +82,50 @@ def main(as_json: bool) -> None:
         ValueError: Playwright or a Chromium is missing.
     """
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.async_api import async_playwright
     except ImportError:
         raise ValueError(
             "bench live needs Playwright; `pip install -r tests/requirements.txt` brings it"
         ) from None
     if not as_json:
         print("  ".join(f"{title:>{_width(key)}}" for key, title in _COLUMNS.items()))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            raise ValueError(
-                "bench live needs a Chromium: install Debian's chromium, or run "
-                "`playwright install chromium`"
-            )
-        root = Path(folder) / "checkpoints"
-        root.mkdir()
-        runs = list(_runs(root))
-        sliders = Path(folder) / "sliders.py"
-        sliders.write_text(_SLIDERS)
-        chromium = playwright.chromium.launch(executable_path=found, args=_CHROMIUM_OPTIONS)
-        with _server(ROOT / "app.py", root) as app, _server(sliders, root) as server:
-            for name, n_points, run in runs:
-                torch_ms = _torch_decode_ms(run.load_model())
-                slow = _server_slider(chromium, server, run)
-                for gesture in ("slider", "hover"):
-                    row = {"model": name, "points": n_points, "gesture": gesture}
-                    row |= _live(chromium, app, run, gesture)
-                    row |= slow
-                    row["torch_decode_ms"] = torch_ms
-                    row["speed_up"] = slow["server_release_to_image_ms"] / row["event_to_canvas_ms"]
+
+    async def measure() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with async_playwright() as playwright, _chromium(playwright) as chromium:
+                async for row in _rows(chromium, Path(folder)):
                     _print(row, as_json)
-        chromium.close()
+
+    asyncio.run(measure())
+
+
+@contextlib.asynccontextmanager
+async def _chromium(playwright: Any) -> AsyncIterator[Any]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if found is None and not Path(playwright.chromium.executable_path).exists():
+        raise ValueError(
+            "bench live needs a Chromium: install Debian's chromium, or run "
+            "`playwright install chromium`"
+        )
+    chromium = await playwright.chromium.launch(executable_path=found, args=_CHROMIUM_OPTIONS)
+    yield chromium
+    await chromium.close()
+
+
+async def _rows(chromium: Any, folder: Path) -> AsyncIterator[dict[str, Any]]:
+    checkpoints, sliders = folder / "checkpoints", folder / "sliders.py"
+    checkpoints.mkdir()
+    sliders.write_text(_SLIDERS)
+    runs = list(_runs(checkpoints))
+    with _server(ROOT / "app.py", checkpoints) as app, _server(sliders, checkpoints) as server:
+        for name, n_points, run in runs:
+            beside = await _server_slider(chromium, server, run)
+            beside["torch_decode_ms"] = _torch_decode_ms(run.load_model())
+            for gesture in ("slider", "hover"):
+                row = {"model": name, "points": n_points, "gesture": gesture}
+                row |= await _live(chromium, app, run, gesture) | beside
+                row["speed_up"] = row["server_release_to_image_ms"] / row["event_to_canvas_ms"]
+                yield row
 
 
 def _print(row: dict[str, Any], as_json: bool) -> None:
@@ -197,45 +212,37 @@ def _server(script: Path, checkpoints: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
+async def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
     """Drags or hovers for SECONDS, and asks the panel what it did meanwhile."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page = await chromium.new_page(viewport={"width": 1440, "height": 900})
     sent: list[Any] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.goto(f"{url}/?run={run.name}")
-    page.wait_for_function(
+    await page.goto(f"{url}/?run={run.name}")
+    await page.wait_for_function(
         "() => globalThis.elboRoom?.panel.model && !elboRoom.panel.off && elboRoom.panel.map.plot",
         timeout=120_000,
     )
-    page.wait_for_timeout(3000)
+    await page.wait_for_timeout(3000)
     if gesture == "slider":
-        box = page.locator(".live .rows input[type=range]").first.bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        box = await page.locator(".live .rows input[type=range]").first.bounding_box()
         reach = (0.4 * box["width"], 0.0)
     else:
-        box = page.locator(".st-key-map .nsewdrag").first.bounding_box()
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        box = await page.locator(".st-key-map .nsewdrag").first.bounding_box()
         reach = (0.35 * box["width"], 0.35 * box["height"])
-    page.mouse.move(x, y)
+    centre = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    await page.mouse.move(*centre)
     if gesture == "slider":
-        page.mouse.down()
-    page.wait_for_timeout(500)
+        await page.mouse.down()
+    await page.wait_for_timeout(500)
     before = len(sent)
-    page.evaluate(
+    await page.evaluate(
         """() => Object.assign(elboRoom.panel.stats,
                                {on: true, updates: 0, decode: [], toCanvas: []})"""
     )
-    start = time.perf_counter()
-    while (passed := time.perf_counter() - start) < SECONDS:
-        angle = 2 * math.pi * passed
-        page.mouse.move(x + reach[0] * math.sin(angle), y + reach[1] * math.sin(1.7 * angle))
-        time.sleep(0.002)
-    seconds = time.perf_counter() - start
-    stats = page.evaluate("() => ({...elboRoom.panel.stats})")
+    seconds = await _move(page, centre, reach, SECONDS)
+    stats = await page.evaluate("() => ({...elboRoom.panel.stats})")
     messages = len(sent) - before
-    if gesture == "slider":
-        page.mouse.up()
-    page.close()
+    await page.close()
     return {
         "updates_per_s": stats["updates"] / seconds,
         "decode_ms": statistics.median(stats["decode"]),
@@ -246,15 +253,32 @@ def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
     }
 
 
-def _server_slider(chromium: Any, url: str, run: Run) -> dict[str, float]:
+async def _move(page: Any, centre: Any, reach: Any, seconds: float) -> float:
+    """Moves the mouse to and fro, as often as a common mouse tells; returns the seconds taken.
+
+    A move is sent when it is due, not when the last one was answered: the browser answers once a
+    frame, and a hand does not wait for it.
+    """
+    moves = []
+    start = time.perf_counter()
+    while (passed := time.perf_counter() - start) < seconds:
+        angle = 2 * math.pi * passed
+        x, y = centre[0] + reach[0] * math.sin(angle), centre[1] + reach[1] * math.sin(1.7 * angle)
+        moves.append(asyncio.create_task(page.mouse.move(x, y)))
+        await asyncio.sleep(max(0.0, len(moves) / MOVES_PER_S - (time.perf_counter() - start)))
+    await asyncio.gather(*moves)
+    return time.perf_counter() - start
+
+
+async def _server_slider(chromium: Any, url: str, run: Run) -> dict[str, float]:
     """The same drag on Streamlit's slider: images while dragging, and from release to the image."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    page.goto(f"{url}/?path={run.path}")
+    page = await chromium.new_page(viewport={"width": 1440, "height": 900})
+    await page.goto(f"{url}/?path={run.path}")
     thumb = page.get_by_test_id("stSlider").first.get_by_test_id("stSliderThumbValue")
-    thumb.wait_for(timeout=60_000)
-    page.get_by_test_id("stImage").first.wait_for(timeout=60_000)
-    page.wait_for_timeout(1500)
-    page.evaluate(
+    await thumb.wait_for(timeout=60_000)
+    await page.get_by_test_id("stImage").first.wait_for(timeout=60_000)
+    await page.wait_for_timeout(1500)
+    await page.evaluate(
         """() => {
             globalThis.loads = [];
             document.addEventListener("load", (e) => {
@@ -265,22 +289,20 @@ def _server_slider(chromium: Any, url: str, run: Run) -> dict[str, float]:
         }"""
     )
     waits, dragged = [], 0
-    for turn in range(5):
-        box = thumb.bounding_box()  # the number stands right above the handle
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] + 8
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.evaluate("() => { loads.length = 0; }")
-        start = time.perf_counter()
-        while (passed := time.perf_counter() - start) < SECONDS / 5:
-            page.mouse.move(x + (10 + 30 * passed) * (-1) ** turn, y)
-            time.sleep(0.002)
-        dragged += page.evaluate("() => loads.length")
-        page.mouse.up()
-        page.wait_for_function("() => loads.some(t => t > released)", timeout=60_000)
-        waits.append(page.evaluate("() => loads.find(t => t > released) - released"))
-        page.wait_for_timeout(700)
-    page.close()
+    for turn in range(_RELEASES):
+        box = await thumb.bounding_box()  # the number stands right above the handle
+        centre = (box["x"] + box["width"] / 2, box["y"] + box["height"] + 8)
+        await page.mouse.move(*centre)
+        await page.mouse.down()
+        await page.evaluate("() => { loads.length = 0; }")
+        await _move(page, centre, (40, 0), SECONDS / _RELEASES)
+        await page.mouse.move(centre[0] + (15 + 5 * turn) * (-1) ** turn, centre[1])
+        dragged += await page.evaluate("() => loads.length")
+        await page.mouse.up()
+        await page.wait_for_function("() => loads.some(t => t > released)", timeout=60_000)
+        waits.append(await page.evaluate("() => loads.find(t => t > released) - released"))
+        await page.wait_for_timeout(700)
+    await page.close()
     return {
         "server_updates_per_s": dragged / SECONDS,
         "server_release_to_image_ms": statistics.median(waits),

@@ -10,6 +10,7 @@ const HALO = "rgba(255, 255, 255, 0.8)";
 // to the browser, which has to put the chart, the panel and q on the screen.
 const MOVING_MS = 4;
 const RESTING_MS = 10;
+const STILL_MS = 50; // what has not moved for so long is at rest
 const EMIT_AFTER_MS = 120; // a burst of keys or clicks is one message
 const MOST_SAMPLES = 64;
 const BATCH = 4; // decodes that share one reading of the weights
@@ -895,6 +896,7 @@ export class Panel {
     this.manifold = false;
     this.drawn = null; // the prepared drawing while the pad is open
     this.tour = new Tour();
+    this.drawnAt = this.movedAt = 0;
     this.touches = 0; // how often q was set, by the hand or by a choice
     this.dirty = new Set();
     this.off = true;
@@ -1195,9 +1197,14 @@ export class Panel {
       if (typeof part === "number") this.eventTime = part;
       else if (part !== undefined) this.dirty.add(part);
     }
+    // A pointer that moves after a pause of most of a frame is answered at once; what follows
+    // within the frame is drawn together.
+    if (what.some(Number.isFinite) && performance.now() - this.drawnAt > 12) this.drawFrame(performance.now());
     this.frame ??= requestAnimationFrame((now) => {
       this.frame = null;
       this.drawFrame(now);
+      if (this.stats.drawn) this.stats.updates++; // a screen shows the last drawing of a frame
+      this.stats.drawn = false;
     });
   }
 
@@ -1211,7 +1218,7 @@ export class Panel {
 
   drawFrame(now) {
     if (this.off || !this.q) return;
-    const start = performance.now();
+    const start = (this.drawnAt = performance.now());
     const { dirty } = this;
     if (dirty.has("drawing")) {
       this.encodeDrawing();
@@ -1231,21 +1238,22 @@ export class Panel {
       return;
     }
     if (this.stats.on && (dirty.has("q") || dirty.has("hover"))) {
-      this.stats.updates++;
+      this.stats.drawn = true;
       if (this.eventTime) this.stats.toCanvas.push(performance.now() - this.eventTime);
     }
     this.eventTime = null;
     const fixed = this.plane?.dims?.length === this.model.D || this.model.D <= 2;
     if (dirty.has("map") || dirty.has("tiles") || (dirty.has("q") && !fixed && this.manifold)) this.map.layTiles();
     const moved = dirty.size > 0;
+    if (moved) this.movedAt = start;
+    const moving = start - this.movedAt < STILL_MS;
     dirty.clear();
     // The mean is drawn; samples and then the manifold take what is left of the frame. While the
     // hand moves they may have to wait for the next one; at rest they always get on.
-    const until = start + (moved ? MOVING_MS : RESTING_MS);
+    const until = start + (moving ? MOVING_MS : RESTING_MS);
     let left = true;
     let remaining = until - performance.now();
-    if (moved && remaining < (this.own.cost ?? 0)) remaining = 0;
-    else {
+    if (!moving || remaining > (this.own.cost ?? 0)) {
       do {
         left = this.work(remaining);
         remaining = until - performance.now();

@@ -1,0 +1,389 @@
+"""What a hand does on an exported page: opened from disk, with the network off."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser.conftest import ROOT
+from playwright.sync_api import Frame, Page, expect
+
+from vae import checkpoint, datasets
+from vae.config import ModelConfig
+from vae.datasets import Dataset, to_unit
+from vae.embedding import Embedding, embed
+from vae.live import export, show
+from vae.model import VAE
+
+NASTY = "<img src=x onerror=\"globalThis.hit='yes'\">"
+NO_WEBGL = """
+    const made = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+        return kind.includes("webgl") ? null : made.call(this, kind, ...more);
+    };
+"""
+HALF = 4 / 255  # how far half precision and eight bits may move a pixel
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> checkpoint.Run:
+    path = tmp_path_factory.mktemp("runs") / "digits-2d"
+    return checkpoint.open_run(shutil.copytree(ROOT / "checkpoints" / "digits-2d", path))
+
+
+@pytest.fixture(scope="module")
+def model(run) -> VAE:
+    return run.load_model()
+
+
+@pytest.fixture(scope="module")
+def embedding(run) -> Embedding:
+    return run.load_embedding()
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "a page, ünder #1.html"
+    export.write(path, export.of_run(run))
+    return path
+
+
+@pytest.fixture
+def new_tab(browser) -> Iterator[Callable[..., Page]]:
+    """A tab without a network; at the end nothing may have failed or been asked for."""
+    contexts, problems = [], []
+
+    def made(script: str = "", **options) -> Page:
+        size = {"width": 1440, "height": 900}
+        context = browser.new_context(viewport=size, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and problems.append(said.text))
+        page.on(
+            "request",
+            lambda asked: (
+                asked.url.startswith(("file:", "data:", "blob:", "about:"))
+                or problems.append(f"asked {asked.url}")
+            ),
+        )
+        if script:
+            page.add_init_script(script)
+        return page
+
+    yield made
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+@pytest.fixture
+def opened(new_tab, exported) -> Callable[..., Page]:
+    def at(script: str = "", path: Path = exported, **options) -> Page:
+        page = new_tab(script, **options)
+        page.goto(path.as_uri())
+        ready(page)
+        return page
+
+    return at
+
+
+def ready(page: Page | Frame) -> None:
+    page.wait_for_function("globalThis.elboRoom?.panel.map.plot && !elboRoom.panel.own.left")
+    still(page)
+
+
+def still(page: Page | Frame) -> None:
+    """Waits until nothing is left to be drawn."""
+    page.wait_for_function(
+        """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
+            done(!elboRoom.panel.frame && !elboRoom.panel.own.left))))"""
+    )
+
+
+def q(page: Page | Frame) -> dict[str, list[float]]:
+    return page.evaluate(
+        "() => ({mu: [...elboRoom.panel.q.mu], sigma: [...elboRoom.panel.q.sigma]})"
+    )
+
+
+def pixels(page: Page | Frame, name: str, H: int = 8, W: int = 8) -> np.ndarray:
+    """What a canvas of that class shows: the middle of each of its H x W squares, in [0, 1]."""
+    return np.array(
+        page.locator(f"canvas.{name}").evaluate(
+            """(canvas, [H, W]) => Array.from({length: H}, (_, i) => Array.from({length: W},
+                (_, j) => canvas.getContext("2d").getImageData(
+                    Math.floor((j + 0.5) * canvas.width / W),
+                    Math.floor((i + 0.5) * canvas.height / H), 1, 1).data[0] / 255))""",
+            [H, W],
+        )
+    )
+
+
+def decoded(model: VAE, mu: list[float]) -> np.ndarray:
+    with torch.no_grad():
+        return model.decode_mean(torch.tensor(mu))[0].numpy()
+
+
+def place_of(page: Page | Frame, index: int) -> tuple[float, float]:
+    """Where the point of that index is, in pixels of the page or the frame."""
+    return tuple(
+        page.evaluate(
+            """(index) => {
+                const plot = document.getElementById("map");
+                for (const trace of plot._fullData) {
+                    const at = Array.from(trace.customdata ?? []).indexOf(index);
+                    if (at < 0) continue;
+                    const box = plot.getBoundingClientRect();
+                    const {xaxis, yaxis} = plot._fullLayout;
+                    return [box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
+                            box.top + yaxis._offset + yaxis.d2p(trace.y[at])];
+                }
+            }""",
+            index,
+        )
+    )
+
+
+def loneliest(embedding: Embedding, least: float = 0.0) -> int:
+    """A point with room around it, so that a click can mean no other."""
+    away = np.linalg.norm(embedding.mu[:, None] - embedding.mu[None], axis=-1)
+    np.fill_diagonal(away, np.inf)
+    inner = np.abs(embedding.mu).max(1) < 2.5
+    return int(np.where(inner & (np.arange(len(embedding)) > least), away.min(1), 0).argmax())
+
+
+def bound_of(page: Page | Frame) -> dict[str, list[float]]:
+    """recon, KL and -ELBO of each row of the table."""
+    rows = page.locator("table.bound tr").all_inner_texts()
+    cells = [row.split("\t") for row in rows[1:]]
+    return {name: [float(value.split("±")[0]) for value in values] for name, *values in cells}
+
+
+def test_the_map_is_there_with_every_point(opened, embedding):
+    page = opened()
+    expect(page.get_by_role("heading", name="digits-2d")).to_be_visible()
+    expect(page.locator("#card")).to_contain_text("trained on: digits")
+    types, n = page.evaluate(
+        """() => [document.getElementById("map")._fullData.map((trace) => trace.type),
+                  document.getElementById("map")._fullData.reduce(
+                      (n, trace) => n + (trace.customdata?.length ?? 0), 0)]"""
+    )
+    assert set(types) == {"scattergl"}
+    assert n == len(embedding)
+    box = page.locator("#map").bounding_box()
+    assert box["y"] + box["height"] <= 900  # a laptop shows it whole
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_first_point_is_shown_as_torch_decodes_it(opened, model, embedding):
+    page = opened()
+    assert q(page)["mu"] == pytest.approx(embedding.mu[0].tolist(), abs=1e-6)
+    assert np.abs(pixels(page, "mean") - decoded(model, embedding.mu[0].tolist())).max() < HALF
+    image = to_unit(datasets.load("digits").images[0, 0]).numpy()
+    assert np.abs(pixels(page, "given") - image).max() < 1 / 255
+
+
+def test_dragging_a_slider_moves_mu_and_what_it_decodes_to(opened, model):
+    page = opened()
+    before, shown = q(page), pixels(page, "mean")
+    slider = page.get_by_label("μ₁", exact=True)
+    box = slider.bounding_box()
+    share = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    x, y = box["x"] + 8 + share * (box["width"] - 16), box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y, steps=4)
+    still(page)
+    held, in_hand = q(page), pixels(page, "mean")  # still held: nothing waits for the release
+    page.mouse.up()
+    assert held["mu"][0] > before["mu"][0] + 0.3
+    assert (held["mu"][1], held["sigma"]) == (before["mu"][1], before["sigma"])
+    assert np.abs(in_hand - shown).max() > 0.1
+    assert np.abs(in_hand - decoded(model, held["mu"])).max() < HALF
+
+
+def test_hovering_decodes_the_place_under_the_pointer(opened):
+    page = opened()
+    thumb = page.locator(".elbo-thumb")
+    expect(thumb).to_be_hidden()
+    box = page.locator("#map .nsewdrag").first.bounding_box()
+    seen = []
+    for share in (0.25, 0.75):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"])
+        expect(thumb).to_be_visible()
+        still(page)
+        canvas = thumb.locator("canvas").evaluate("canvas => canvas.toDataURL()")
+        seen.append((thumb.inner_text(), canvas))
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+    page.mouse.move(5, 5)
+    expect(thumb).to_be_hidden()
+
+
+@pytest.mark.parametrize("script", ["", NO_WEBGL], ids=["webgl", "without webgl"])
+def test_a_click_on_a_point_shows_its_image_and_its_bound(script, opened, embedding):
+    page = opened(script)
+    if script:
+        assert page.locator("#map .scatterlayer .point").count() == len(embedding)
+    index = loneliest(embedding)
+    page.mouse.click(*place_of(page, index))
+    label = embedding.class_names[embedding.labels[index]]
+    expect(page.get_by_text(f"Point {index}, label {label}")).to_be_visible()
+    still(page)
+    assert q(page)["mu"] == pytest.approx(embedding.mu[index].tolist(), abs=1e-6)
+    assert q(page)["sigma"] == pytest.approx(embedding.sigma[index].tolist(), rel=1e-5)
+    image = to_unit(datasets.load("digits").images[index, 0]).numpy()
+    assert np.abs(pixels(page, "given") - image).max() < 1 / 255
+    for recon, kl, neg_elbo in bound_of(page).values():
+        assert kl == pytest.approx(float(embedding.kl[index]), abs=0.006)
+        # Other noise than the stored terms', and half precision.
+        tolerance = 6 * float(embedding.recon_stderr[index]) + 0.1
+        assert recon == pytest.approx(float(embedding.recon[index]), abs=tolerance)
+        assert neg_elbo == pytest.approx(recon + kl, abs=0.011)
+    assert set(bound_of(page)) == {"yours", "encoder's"}
+
+
+def test_dragging_the_handle_on_the_map_moves_q_and_worsens_its_bound(opened):
+    page = opened()
+    handle = page.locator(".elbo-handle[data-handle='mu']")
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 90, y - 60, steps=4)
+    page.mouse.up()
+    still(page)
+    moved = handle.bounding_box()
+    assert (moved["x"] - box["x"], moved["y"] - box["y"]) == pytest.approx((90, -60), abs=1.5)
+    bounds = bound_of(page)
+    assert bounds["yours"][2] > bounds["encoder's"][2] + 1
+
+
+def test_a_drawing_is_read_by_the_encoder(opened, model):
+    page = opened()
+    before = q(page)
+    page.get_by_role("button", name="Draw").click()
+    pad = page.locator("canvas.pad")
+    box = pad.bounding_box()
+    cx, cy = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(cx, cy - box["height"] * 0.35)
+    page.mouse.down()
+    page.mouse.move(cx, cy + box["height"] * 0.35, steps=6)
+    page.mouse.up()
+    expect(page.get_by_text("Your drawing")).to_be_visible()
+    still(page)
+    found = q(page)
+    assert found["mu"] != pytest.approx(before["mu"], abs=0.01)
+    drawn = torch.tensor(page.evaluate("[...elboRoom.panel.drawn]")).reshape(1, 1, 8, 8)
+    assert drawn.max() > 0.5
+    with torch.no_grad():
+        mu, logvar = model.encode(drawn)
+    assert found["mu"] == pytest.approx(mu[0].tolist(), abs=0.02)  # half precision
+    assert found["sigma"] == pytest.approx((logvar[0] / 2).exp().tolist(), rel=0.02)
+    assert bound_of(page).keys() == {"yours", "encoder's"}
+    expect(page.get_by_role("button", name="Send to Points")).to_be_hidden()  # nobody listens
+    expect(page.get_by_role("button", name="Best q")).to_be_hidden()
+    page.get_by_role("button", name="Draw").click()
+    still(page)
+    assert q(page)["mu"] == pytest.approx(before["mu"])
+
+
+def test_another_colour_redraws_the_map_and_the_hand_still_holds_it(opened, embedding):
+    page = opened()
+    page.get_by_label("Colour").select_option("KL")
+    expect(page.locator("#map .infolayer .colorbar")).to_be_visible()
+    expect(page.locator(".elbo-handle[data-handle='mu']")).to_be_visible()
+    page.wait_for_timeout(300)  # the colour bar moves the axes
+    index = loneliest(embedding)
+    x, y = place_of(page, index)
+    page.mouse.move(x - 3, y + 2)
+    expect(page.locator(".elbo-thumb")).to_be_visible()
+    page.mouse.click(x, y)
+    expect(page.get_by_text(f"Point {index}, label")).to_be_visible()
+    still(page)
+    handle = page.locator(".elbo-handle[data-handle='mu']").bounding_box()
+    centre = (handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
+    assert centre == pytest.approx((x, y), abs=1.5)
+    page.get_by_label("Colour").select_option("label")
+    expect(page.locator("#map .legend")).to_be_visible()
+    assert q(page)["mu"] == pytest.approx(embedding.mu[index].tolist(), abs=1e-6)
+
+
+def test_light_and_dark_follow_the_reader(opened):
+    page = opened(color_scheme="dark")
+
+    def colours() -> list[float]:
+        """How bright the page, its text, the map's ticks and the panel's text are, in [0, 1]."""
+        return page.evaluate(
+            """() => [
+                getComputedStyle(document.body).backgroundColor,
+                getComputedStyle(document.body).color,
+                getComputedStyle(document.querySelector("#map .xtick text")).fill,
+                getComputedStyle(elboRoom.panel.element).color,
+                getComputedStyle(document.querySelector(".elbo-thumb")).color,
+            ].map((colour) => colour.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + b / 765, 0))"""
+        )
+
+    background, *inks = colours()
+    assert background < 0.2
+    assert min(inks) > 0.7
+    page.emulate_media(color_scheme="light")
+    page.wait_for_timeout(400)
+    background, *inks = colours()
+    assert background > 0.9
+    assert max(inks) < 0.4
+
+
+def test_names_from_a_file_stay_text(opened, tmp_path):
+    model = VAE(ModelConfig((1, 8, 8), hidden=(6,)))
+    images = datasets.load("digits").images[:20]
+    data = Dataset("made up", "test", images, torch.arange(20) % 2, (NASTY, "b"))
+    export.write(
+        tmp_path / "nasty.html", export.page(model, embed(model, data), NASTY, data, NASTY)
+    )
+    page = opened(path=tmp_path / "nasty.html")
+    expect(page.get_by_role("heading")).to_have_text(NASTY)
+    expect(page.locator("#card")).to_contain_text(NASTY)
+    expect(page.locator("#map .legendtext").first).to_have_text(NASTY)
+    expect(page.get_by_text(f"Point 0, label {NASTY}")).to_be_visible()
+    page.mouse.move(*place_of(page, 0))
+    expect(page.locator(".elbo-thumb")).to_be_visible()
+    page.wait_for_timeout(300)  # plotly's own label
+    assert page.locator("img").count() == 0
+    assert page.evaluate("globalThis.hit") is None
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_any_number_of_latent_dimensions_opens(latent_dim, opened, tmp_path):
+    model = VAE(ModelConfig((1, 8, 8), latent_dim, hidden=(6,)))
+    data = datasets.load("digits").first(30)
+    export.write(tmp_path / "page.html", export.page(model, embed(model, data), "page", data))
+    page = opened(path=tmp_path / "page.html")
+    expect(page.get_by_role("slider", name="as a number")).to_have_count(0)
+    assert page.locator(".rows .row .name").count() == latent_dim
+    assert np.abs(pixels(page, "mean") - decoded(model, q(page)["mu"])).max() < HALF
+
+
+def test_an_old_browser_is_told_why_it_cannot(new_tab, exported):
+    page = new_tab("delete globalThis.DecompressionStream")
+    page.goto(exported.as_uri())
+    expect(page.get_by_text("This browser cannot unpack the page")).to_be_visible()
+    expect(page.get_by_text("Unpacking the model")).to_have_count(0)
+
+
+def test_in_a_notebooks_frame_the_page_lives_as_well(new_tab, run, model, embedding):
+    page = new_tab()
+    page.set_content(f"<p>a cell's output</p>{show(run)._repr_html_()}")
+    frame = page.locator("iframe").element_handle().content_frame()
+    ready(frame)
+    box = page.locator("iframe").bounding_box()
+    index = loneliest(embedding)
+    x, y = place_of(frame, index)
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    expect(frame.get_by_text(f"Point {index}, label")).to_be_visible()
+    still(frame)
+    shown = decoded(model, embedding.mu[index].tolist())
+    assert np.abs(pixels(frame, "mean") - shown).max() < HALF
