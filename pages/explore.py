@@ -24,6 +24,7 @@ def main() -> None:
             sliders.show(view, axes, index)
             point.card(view, index)
         else:
+            state.forget_other_hands(live.point_key(view, index))
             live.panel(view, axes, index)
             live.export_button(view)
             st.caption(

@@ -152,7 +152,7 @@ def drawings(view: View) -> None:
                 "label": [f"your point {i + 1}" for i in range(len(drawn))],
                 **{name: figures.term(embedding, name) for name in figures.TERMS},
                 SHARE: embedding.kl / embedding.neg_elbo,
-                f"rank among {len(view.embedding):,}": [
+                "rank": [
                     int((view.embedding.neg_elbo > cost).sum()) + 1 for cost in embedding.neg_elbo
                 ],
             }
@@ -162,7 +162,11 @@ def drawings(view: View) -> None:
         row_height=44,
         column_config=term_columns(),
     )
-    st.button("Forget your drawings", on_click=lambda: st.session_state.pop(state.DRAWINGS, None))
+    st.button(
+        "Forget your drawings",
+        on_click=lambda: st.session_state.pop(state.DRAWINGS, None),
+        type="tertiary",
+    )
 
 
 def point_from_table(key: str, shown: np.ndarray) -> None:

@@ -142,6 +142,7 @@ def latent_map(
         # The live panel paints the decoded manifold underneath.
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
+        modebar={"bgcolor": "rgba(0, 0, 0, 0)", "color": PRIOR_COLOUR, "activecolor": Q_COLOUR},
     )
     return figure
 

@@ -1,18 +1,19 @@
 """The app in a real Chromium, served on loopback."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_OPTIONS = [
@@ -37,10 +38,11 @@ def browser() -> Iterator[Browser]:
 
 
 class Server:
-    """`streamlit run app.py` with checkpoints of its own."""
+    """`streamlit run app.py` with checkpoints of its own; `python` names what runs it."""
 
-    def __init__(self, checkpoints: Path) -> None:
+    def __init__(self, checkpoints: Path, python: Sequence[str] = ("-m", "streamlit")) -> None:
         self.checkpoints = checkpoints
+        self._python = python
         self._start()
 
     def _start(self) -> None:
@@ -50,7 +52,7 @@ class Server:
         options = {"port": port, "address": "127.0.0.1", "headless": "true"}
         self.url = f"http://127.0.0.1:{port}"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py"]
+            [sys.executable, *self._python, "run", "app.py"]
             + [f"--server.{name}={value}" for name, value in options.items()],
             cwd=ROOT,
             env={**os.environ, "VAE_CHECKPOINTS": str(self.checkpoints)},
@@ -88,13 +90,19 @@ def server(tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture
 def new_page(browser, server) -> Iterator[Callable[..., Page]]:
-    """new_page(path) opens a tab; at the end no page may have failed or asked another server."""
+    """new_page(path) opens a tab; at the end no page may have failed or asked another server.
+
+    `before` is given the empty tab; other options go to the browser's context.
+    """
     contexts, problems = [], []
 
-    def opened(path: str = "/", **options) -> Page:
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
+    def opened(
+        path: str = "/", before: Callable[[Page], object] = lambda page: None, **options
+    ) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
+        before(page)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "request",
@@ -126,11 +134,17 @@ class Map:
             arg=key,
         )
         settled(page)
-        # Fonts and colour bars move the axes after the first drawing; a hand waits for that too.
+        self.rest()
+
+    def rest(self) -> None:
+        """Waits until the axes stay where they are; a hand does, too.
+
+        Fonts and colour bars move them after the first drawing, and a wheel for a while.
+        """
         before = None
         while (now := self._layout()) != before:
             before = now
-            page.wait_for_timeout(400)
+            self.page.wait_for_timeout(400)
 
     def _layout(self) -> list[float]:
         return self.plot.evaluate(
@@ -160,23 +174,169 @@ class Map:
             )
         )
 
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where on the screen the place (x, y) of the axes is."""
+        return tuple(
+            self.plot.evaluate(
+                """(plot, [x, y]) => {
+                    const box = plot.getBoundingClientRect();
+                    const {xaxis, yaxis} = plot._fullLayout;
+                    return [box.left + xaxis._offset + xaxis.d2p(x),
+                            box.top + yaxis._offset + yaxis.d2p(y)];
+                }""",
+                [x, y],
+            )
+        )
+
+    def z(self, left: float, top: float) -> tuple[float, float]:
+        """What the axes say of a place on the screen."""
+        return tuple(
+            self.plot.evaluate(
+                """(plot, [left, top]) => {
+                    const box = plot.getBoundingClientRect();
+                    const {xaxis, yaxis} = plot._fullLayout;
+                    return [xaxis.p2d(left - box.left - xaxis._offset),
+                            yaxis.p2d(top - box.top - yaxis._offset)];
+                }""",
+                [left, top],
+            )
+        )
+
+    def ranges(self) -> list[float]:
+        """What the axes show: the least x and the most, the least y and the most."""
+        return self.plot.evaluate(
+            "plot => [...plot._fullLayout.xaxis.range, ...plot._fullLayout.yaxis.range]"
+        )
+
     def click(self, index: int) -> None:
         """A click on the point of that index."""
-        x, y = self.place(index)
-        self.page.mouse.move(x - 30, y - 30)
-        self.page.mouse.move(x, y, steps=3)
-        expect(self.plot.locator(".hoverlayer .hovertext")).to_be_visible()
-        self.page.wait_for_timeout(250)  # plotly looks under the pointer a few times a second
-        self.page.mouse.click(x, y)
+        expect(self.plot.locator(".elbo-map")).to_be_attached()
+        self.page.mouse.click(*self.place(index))
+
+
+class Panel:
+    """The live panel as a hand meets it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        expect(page.locator("canvas.mean")).to_be_visible()
+        page.wait_for_function("elboRoom.panel.map.plot")  # it has found the chart
+        self.rest()
+
+    def rest(self) -> None:
+        """Waits until nothing is left to be drawn."""
+        self.page.wait_for_function(
+            """() => {
+                const {frame, dirty, own, encoders, bests, map} = elboRoom.panel;
+                return !frame && !dirty.size && !map.missing?.length
+                    && ![own, encoders, bests].some((estimate) => estimate.left);
+            }"""
+        )
+
+    @property
+    def q(self) -> dict[str, list[float]]:
+        return self.page.evaluate(
+            "() => ({mu: [...elboRoom.panel.q.mu], sigma: [...elboRoom.panel.q.sigma]})"
+        )
+
+    def text_in_link(self, text: str) -> None:
+        """Waits until the address bar has the text."""
+        self.page.wait_for_function("text => location.search.includes(text)", arg=text)
+        settled(self.page)
+
+    def canvas(self, name: str) -> str:
+        """The pixels of the canvas of that class, as something to compare."""
+        return self.page.locator(f"canvas.{name}").evaluate("canvas => canvas.toDataURL()")
+
+    def image(self, selector: str, H: int = 8, W: int = 8) -> np.ndarray:
+        """The image that a canvas shows, (H, W) from 0 to 255: the middle of each square."""
+        return np.array(
+            self.page.locator(selector).evaluate(
+                """(canvas, [H, W]) => {
+                    const {width, height} = canvas;
+                    const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+                    const at = (i, n, length) => Math.floor((i + 0.5) * length / n);
+                    return Array.from({length: H}, (_, i) => Array.from({length: W}, (_, j) =>
+                        data[4 * (at(i, H, height) * width + at(j, W, width))]));
+                }""",
+                [H, W],
+            )
+        )
+
+    def slider(self, name: str) -> Locator:
+        return self.page.get_by_label(name, exact=True)
+
+    def field(self, name: str) -> Locator:
+        return self.page.get_by_label(f"{name}, as a number")
+
+    def button(self, name: str) -> Locator:
+        return self.page.locator(".live").get_by_role("button", name=name, exact=True)
+
+    def thumb(self, name: str) -> tuple[float, float]:
+        """Where a slider is to be taken hold of."""
+        return tuple(
+            self.slider(name).evaluate(
+                """range => {
+                    const {left, top, width, height} = range.getBoundingClientRect();
+                    const share = (range.value - range.min) / (range.max - range.min);
+                    return [left + 8 + share * (width - 16), top + height / 2];
+                }"""
+            )
+        )
+
+    def handle(self, name: str) -> Locator:
+        """On the map: "mu", "sigma x" or "sigma y"."""
+        return self.page.locator(f".elbo-handle[data-handle='{name}']")
+
+    def kl(self) -> tuple[list[float], float]:
+        """KL as shown: of each dimension, and their sum."""
+        each = self.page.locator(".rows .kl output").all_text_contents()
+        return [float(value) for value in each], float(
+            self.page.locator("output.sum").text_content().removesuffix(" nats")
+        )
+
+    def bound(self) -> dict[str, list[float]]:
+        """recon, KL and -ELBO of each row of the table, by the row's name."""
+        self.rest()
+        rows = [
+            row.locator("th, td").all_text_contents()
+            for row in self.page.locator("table.bound tr").all()[1:]
+        ]
+        return {name: [float(cell.split(" ±")[0]) for cell in cells] for name, *cells in rows}
+
+
+class Wire:
+    """What goes between a tab and the server; made before the tab is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self.sent: list[int] = []  # bytes of each message
+        self.received: list[int] = []
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket) -> None:
+        socket.on("framesent", lambda message: self.sent.append(len(message)))
+        socket.on("framereceived", lambda message: self.received.append(len(message)))
+
+
+@contextmanager
+def dragged(
+    page: Page, start: tuple[float, float], by: tuple[float, float], steps: int = 6
+) -> Iterator[None]:
+    """The mouse holds what was at `start` and has moved it; at the end it lets go."""
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(start[0] + by[0], start[1] + by[1], steps=steps)
+    yield
+    page.mouse.up()
+
+
+def middle(place: Locator) -> tuple[float, float]:
+    """The middle of something on the screen."""
+    box = place.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def settled(page: Page) -> None:
     """Waits until the server has answered everything that was asked of it."""
     page.wait_for_timeout(150)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-
-
-def picture(page: Page, caption: str) -> bytes:
-    """The pixels of the image with that caption, as the browser shows it."""
-    exactly = re.compile(f"^{re.escape(caption)}$")
-    return page.get_by_test_id("stImage").filter(has_text=exactly).locator("img").screenshot()

@@ -22,6 +22,7 @@ from vae.model import VAE
 # Above this many weights the page holds them in half precision: what ships moves by 0.003 nats at
 # most on average, and by 0.03 at a single point.
 HALF_ABOVE = 100_000
+_PLOTLY_BYTES = 1_470_000  # of plotly.js, packed
 
 
 class ExportError(ValueError):
@@ -156,6 +157,14 @@ def write(path: Path, text: str) -> int:
     data = text.encode()
     checkpoint.write_atomic(path, data)
     return len(data)
+
+
+def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
+    """About how many bytes the page has: said beforehand, as making it takes a moment."""
+    weights = model.n_parameters * (2 if model.n_parameters > HALF_ABOVE else 4)
+    # Weights and places hardly compress, pictures of digits to about a fifth; base64 adds a third.
+    pixels = 0 if images is None else images.images.numel() // 5
+    return (_PLOTLY_BYTES + weights + 40 * len(embedding) + pixels) * 4 // 3
 
 
 def _images(run: Run, embedding: Embedding | None) -> Dataset | None:

@@ -5,6 +5,7 @@
 // sent away. The default export at the end is Streamlit's adapter; an exported page has its own.
 
 const Q_COLOUR = "#00a383"; // as in vae/figures.py
+const PRIOR_COLOUR = "#8a9199";
 const HALO = "rgba(255, 255, 255, 0.8)";
 // Of a frame's 16.7 ms, what is ours while something moves, and while nothing does: the rest belongs
 // to the browser, which has to put the chart, the panel and q on the screen.
@@ -229,9 +230,16 @@ class Estimate {
 
   /** Begins anew for q; x is null where there is no image to compare with. */
   begin(mu, sigma, eps, S, x) {
+    if (x !== this.x || S !== this.S) this.seen = 0; // how many of the values are of this image
     Object.assign(this, { mu, sigma, eps, S, x, left: S });
     this.next %= S;
     this.perPixel.fill(0);
+  }
+
+  /** The same, unless that is what it has been doing. */
+  beginIfNew(...what) {
+    const names = ["mu", "sigma", "eps", "S", "x"];
+    if (names.some((name, i) => this[name] !== what[i])) this.begin(...what);
   }
 
   /** Decodes as many samples at once as `budget` ms allow, one at least; show(sample, raw, offset). */
@@ -255,12 +263,16 @@ class Estimate {
     }
     this.next = (this.next + batch) % this.S;
     this.left -= batch;
+    this.seen += batch;
     this.cost = 0.7 * (this.cost ?? 0) + 0.3 * ((performance.now() - start) / batch);
   }
 
-  /** recon and its standard error, in nats, once all samples are in. */
-  result() {
-    if (this.left || !this.x) return null;
+  /**
+   * recon and its standard error, in nats, once all samples are in. With `rolling` each sample may
+   * be of the q it was last decoded for, a few frames ago: what a moving number shows.
+   */
+  result(rolling = false) {
+    if (!this.x || (this.left && !(rolling && this.seen >= this.S))) return null;
     let mean = 0;
     for (let s = 0; s < this.S; s++) mean += this.values[s] / this.S;
     let squares = 0;
@@ -297,6 +309,12 @@ class MapLayer {
     this.ellipses = [];
     this.drawing = document.createElementNS(SVG, "svg");
     this.drawing.setAttribute("style", "position:absolute;inset:0;width:100%;height:100%;overflow:hidden");
+    this.rings = [1, 2, 3].map((radius) => {
+      // The chart's own rings lie under the points, where a dense map hides them.
+      const line = shape("ellipse", { fill: "none", stroke: PRIOR_COLOUR, "stroke-width": 1.2, "stroke-dasharray": "1.5 3.5" });
+      return { line, radius };
+    });
+    this.drawing.append(...this.rings.map(({ line }) => line));
     this.path = shape("polyline", { fill: "none", stroke: Q_COLOUR, "stroke-width": 1.5, "stroke-dasharray": "2 4" });
     this.drawing.append(this.path);
     for (const [colour, width] of [[HALO, 5], [Q_COLOUR, 2.5]]) {
@@ -568,6 +586,12 @@ class MapLayer {
       line.setAttribute("rx", Math.min(radius * rx, 1e5));
       line.setAttribute("ry", Math.min(radius * ry, 1e5));
       line.setAttribute("transform", `translate(${cx} ${cy}) rotate(${angle})`);
+    }
+    const [ox, oy] = this.toPixels(new Float64Array(panel.q.mu.length));
+    for (const { line, radius } of this.rings) {
+      line.setAttribute("rx", radius * this.scaleX());
+      line.setAttribute("ry", radius * this.scaleY());
+      line.setAttribute("transform", `translate(${ox} ${oy})`);
     }
     const { dims } = panel.plane;
     this.handles.forEach((handle, i) => {
@@ -1260,11 +1284,17 @@ export class Panel {
       } while (left && remaining > (this.own.cost ?? 0));
     }
     if (left || this.tour.playing) this.wake();
-    else if (moved) this.showBound();
+    if (moved) this.showBound();
   }
 
   /** One small piece, of about `budget` ms, of what can wait; false when there is none. */
   work(budget) {
+    this.turn = !this.turn;
+    // Under a long drag samples may never be done: the manifold has its turns between.
+    if (this.turn && this.map.missing?.length) {
+      this.map.paintTile();
+      return true;
+    }
     if (this.own.left) {
       this.own.step(budget, (s, raw, offset) => this.drawSample(s, raw, offset));
       if (!this.own.left) this.showBound();
@@ -1311,12 +1341,8 @@ export class Panel {
     if (this.eps?.of !== this.noiseKey()) this.eps = this.makeNoise();
     const { x, encoderQ } = this;
     this.own.begin(q.mu, q.sigma, this.eps.values, this.S, x);
-    const same = `${this.noiseKey()}|${this.S}|${encoderQ?.mu}`;
-    if (encoderQ && x && (this.encodersOf !== same || this.encodersX !== x)) {
-      [this.encodersOf, this.encodersX] = [same, x];
-      this.encoders.begin(encoderQ.mu, encoderQ.sigma, this.eps.values, this.S, x);
-    }
-    if (this.best && x) this.bests.begin(this.best.mu, this.best.sigma, this.eps.values, this.S, x);
+    if (encoderQ && x) this.encoders.beginIfNew(encoderQ.mu, encoderQ.sigma, this.eps.values, this.S, x);
+    if (this.best && x) this.bests.beginIfNew(this.best.mu, this.best.sigma, this.eps.values, this.S, x);
     if (this.padOpen) {
       if (this.padView.resize(56, 56)) this.padView.clear();
       this.padView.draw(this.drawn, shape, this.smooth);
@@ -1595,7 +1621,7 @@ export class Panel {
 
   /** The bound of your q, the encoder's and the best one, over the same noise. */
   showBound() {
-    const own = this.own.result();
+    const own = this.own.result(true);
     const lines = [];
     const x = this.x;
     const line = (name, result, q) => {
@@ -1608,6 +1634,7 @@ export class Panel {
       if (encoders) line("encoder's", encoders, this.encoderQ);
       const best = this.best && this.bests.result();
       if (best) line("best q", best, this.best);
+      if (this.own.left) return this.fillBound(lines);
       const per = this.perPixel();
       this.cost.drawNats(per.values, this.model.H, this.model.W, per.most);
       this.costText.textContent = `nats per pixel, to ${per.most.toFixed(1)}`;
@@ -1619,6 +1646,10 @@ export class Panel {
       this.boundCells = null;
     }
     this.bestButton.parentNode.hidden = !x;
+    this.fillBound(lines);
+  }
+
+  fillBound(lines) {
     if (!lines.length) return;
     if (this.boundCells?.length !== lines.length) this.buildBound(lines.length);
     const least = Math.min(...lines.map((l) => l[4]));
@@ -1757,7 +1788,7 @@ function toggle(text, title, click) {
 }
 
 const nats = (value) => (Math.abs(value) < 1e5 ? value.toFixed(2) : value.toExponential(2));
-const short = (value, key) => String(Number(key === "mu" || value >= 0.1 ? value.toFixed(3) : value.toPrecision(3)) || 0);
+const short = (value, key) => (key === "mu" || value >= 0.1 ? value.toFixed(3).replace(/^-(0\.0+)$/, "$1") : value.toPrecision(3));
 const vector = (z) => `(${Array.from(z, (v) => v.toFixed(2).replace("-", "−")).join(", ")})`;
 const subscript = (d) => String(d + 1).replace(/\d/g, (c) => "₀₁₂₃₄₅₆₇₈₉"[c]);
 

@@ -36,6 +36,8 @@ class View:
 
 _STYLE = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
+/* What only carries bytes to the browser must leave no gap behind. */
+[class*="st-key-pack_"] { position: absolute; }
 dl.card { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0;
   padding: 0; font-size: .87rem; line-height: 1.3; }
 dl.card dt { opacity: .65; }

@@ -88,8 +88,9 @@ def panel(view: View, axes: Projection, index: int) -> None:
 
 def export_button(view: View) -> None:
     """One HTML file with what the page shows, for the course page or a mail."""
+    size = export.rough_size(view.model, view.embedding, view.images)
     st.sidebar.download_button(
-        "Take it away as one HTML file",
+        f"Take it away: one HTML file, {size / 1e6:.1f} MB",
         lambda: export.page(
             view.model, view.embedding, view.run.name, view.images, view.run.train_config.dataset
         ),

@@ -82,6 +82,13 @@ def hand(point: str, latent_dim: int) -> dict[str, Any] | None:
     return held if fits else None
 
 
+def forget_other_hands(point: str) -> None:
+    """Drops what the hand set for another point than that of the key: choosing one begins anew."""
+    held = st.session_state.get(HAND)
+    if held is not None and held["point"] not in (None, point):
+        del st.session_state[HAND]
+
+
 def keep_drawing(image: np.ndarray) -> None:
     """Adds an image that was drawn, (C, H, W) uint8, for the Points page."""
     drawings = st.session_state.setdefault(DRAWINGS, [])
