@@ -5,6 +5,7 @@ import streamlit as st
 
 from vae import figures
 from vae.live.panel import sigma_of
+from vae.live.program import UnsupportedLayer
 from vae.ui import frame, images, live, point, projection, sliders, state
 from vae.ui.frame import View
 
@@ -19,10 +20,16 @@ def main() -> None:
         index, axes = controls(view)
         latent_map(view, axes, index, is_live=not problem)
     with right:
-        if problem:
-            st.caption(f"{frame.plain(problem)} The sliders below ask the server, on release.")
+        if isinstance(problem, UnsupportedLayer):
+            st.caption(
+                f"The browser cannot run this model: {frame.plain(str(problem))}. "
+                "The sliders below ask the server, on release."
+            )
             sliders.show(view, axes, index)
             point.card(view, index)
+        elif problem:
+            st.warning(f"Nothing can be decoded: {frame.plain(str(problem))}.")
+            point.stored_terms(view, index)
         else:
             state.forget_other_hands(live.point_key(view, index))
             live.panel(view, axes, index)

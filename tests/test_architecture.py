@@ -61,6 +61,7 @@ def is_ui(name: str) -> bool:
 
 def test_the_sources_are_found():
     assert {"vae", "vae.gaussian", "vae.training", "vae.cli", "vae.__main__"} <= set(LIBRARY)
+    assert {"vae.live.pack", "vae.live.export", "vae.bench.live"} <= set(LIBRARY)
     assert "vae.gaussian" in imports_of("vae.likelihood")
     assert {"torch", "vae.gaussian", "vae.model"} <= imports_of("vae.elbo")
     assert "sklearn" in packages_of("vae.datasets")  # it stands inside a function
@@ -91,6 +92,11 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
         ("vae.likelihood", {"vae.gaussian"}),
         ("vae.model", {"vae.config", "vae.likelihood"}),
         ("vae.elbo", {"vae.gaussian", "vae.likelihood", "vae.model"}),
+        ("vae.posterior", {"vae.gaussian", "vae.elbo", "vae.model"}),
+        ("vae.live.program", set()),
+        ("vae.live.source", set()),
+        ("vae.live.pack", {"vae.embedding", "vae.model", "vae.live.program"}),
+        ("vae.live.panel", {"vae", "vae.gaussian", "vae.embedding"}),
     ],
 )
 def test_the_lower_parts_know_only_what_lies_below_them(name, allowed):

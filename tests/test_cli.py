@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from vae import checkpoint, cli, job
 from vae.checkpoint import open_run
 
+COMMANDS = ("train", "evaluate", "terms", "list", "export", "bench")
 TINY = ("--dataset", "digits", "--hidden", "16", "--batch-size", "512", "--device", "cpu")
 
 
@@ -432,10 +434,73 @@ def test_list_of_an_empty_or_missing_folder_says_what_makes_a_run(vae, checkpoin
         assert "python -m vae train" in out
 
 
+# export
+
+
+def test_export_writes_one_page_and_says_where_and_how_large_it_is(vae, run, tmp_path):
+    path = tmp_path / "page.HTML"
+    code, out, err = vae("export", run.path, "--html", path)
+    assert (code, err) == (0, "")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert text.rstrip().endswith("</html>")
+    assert out == f"{path} {path.stat().st_size / 1e6:.2f} MB\n"
+
+
+def test_export_is_named_after_the_run_unless_told(vae, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert vae("export", run.path / "config.json")[1].startswith("tiny.html ")
+    assert (tmp_path / "tiny.html").exists()
+
+
+@pytest.mark.parametrize("name", ["page", "page.pdf", ".html", "page.html.gz"])
+def test_export_refuses_a_file_that_is_no_page(refused, run, tmp_path, name):
+    said = refused("export", run.path, "--html", tmp_path / name)
+    assert said == f"--html (={tmp_path / name}) must end in .html"
+    assert not (tmp_path / name).exists()
+
+
+def test_export_refuses_what_is_no_run_and_where_it_cannot_write(refused, run, tmp_path):
+    assert "nowhere" in refused("export", tmp_path / "nowhere")
+    assert "CHECKPOINT" in refused("export")
+    assert "missing" in refused("export", run.path, "--html", tmp_path / "missing/page.html")
+
+
+def test_export_without_embedding_and_data_says_what_is_missing(
+    refused, run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VAE_DATA", str(tmp_path / "empty"))
+    config = json.loads((run.path / "config.json").read_text())
+    config["train"]["dataset"] = "mnist"
+    (run.path / "config.json").write_text(json.dumps(config))
+    (run.path / "embedding.safetensors").unlink()
+    said = refused("export", run.path, "--html", tmp_path / "page.html")
+    assert f"{run.path} holds no embedding, and the data set 'mnist' is not in" in said
+    assert "python -m vae" in said
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_export_names_the_weights_that_cannot_be_run(refused, run, tmp_path):
+    weights = load_file(run.path / "model.safetensors")
+    weights["decoder.body.0.weight"][0, 0] = torch.inf
+    save_file(weights, run.path / "model.safetensors")
+    assert "decoder.body.0.weight" in refused("export", run.path, "--html", tmp_path / "p.html")
+    assert not (tmp_path / "p.html").exists()
+
+
+# bench
+
+
+def test_bench_measures_only_what_it_knows(refused):
+    assert "nonesuch" in refused("bench", "nonesuch")
+    assert "live" in refused("bench")
+    assert "--nonesuch" in refused("bench", "live", "--nonesuch")
+
+
 # As a program
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["terms"], ["list"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_names_the_unit_and_gives_examples(vae, command):
     code, out, err = vae(*command, "--help")
     assert (code, err) == (0, "")

@@ -167,9 +167,13 @@ def test_the_same_model_and_data_make_the_same_file(small_plotly):
 
 
 def test_digits_fit_into_three_megabytes():
-    text = export.of_run(checkpoint.open_run(ROOT / "checkpoints" / "digits-2d"))
+    run = checkpoint.open_run(ROOT / "checkpoints" / "digits-2d")
+    text = export.of_run(run)
     assert "plotly.js v" in Elements(text).part("plotly").decode()[:200]
-    assert len(text.encode()) < 3_000_000
+    size = len(text.encode())
+    assert size < 3_000_000
+    foretold = export.rough_size(run.load_model(), run.load_embedding(), datasets.load("digits"))
+    assert foretold == pytest.approx(size, rel=0.2)
 
 
 def test_three_million_weights_and_ten_thousand_images_fit_into_fourteen_megabytes():
@@ -195,6 +199,7 @@ def test_three_million_weights_and_ten_thousand_images_fit_into_fourteen_megabyt
     data = Dataset("mnist", "test", torch.from_numpy(images), torch.from_numpy(labels), ())
     size = len(export.page(model, embedding, "big", data).encode())
     assert size < 14_000_000
+    assert export.rough_size(model, embedding, data) == pytest.approx(size, rel=0.2)
 
 
 @pytest.mark.parametrize(("latent_dim", "n_dims"), [(1, 1), (2, 2), (3, 2), (40, 2)])

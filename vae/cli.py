@@ -32,6 +32,8 @@ examples:
   python -m vae evaluate checkpoints/digits-2d --importance-samples 500
   python -m vae terms checkpoints/digits-2d --output terms.csv
   python -m vae list
+  python -m vae export checkpoints/digits-2d
+  python -m vae bench live
 
 All terms are in nats per image, summed over its pixels. Data sets that are not part of a package
 are kept in data/, or in the folder that the environment variable VAE_DATA names.

@@ -79,7 +79,7 @@ def latent_map(
                     positions,
                     rows,
                     webgl,
-                    name=html.escape(name),
+                    name=html.escape(name, quote=False),
                     marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": size},
                 )
     else:
@@ -162,7 +162,7 @@ def kl_against_recon(
                 positions,
                 of_class,
                 True,
-                name=html.escape(name),
+                name=html.escape(name, quote=False),
                 marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
             )
     if selected is not None:
@@ -273,7 +273,9 @@ def _add_points(
     webgl: bool,
     **options: object,
 ) -> None:
-    names = np.array([html.escape(name) for name in embedding.class_names], dtype=object)
+    names = np.array(
+        [html.escape(name, quote=False) for name in embedding.class_names], dtype=object
+    )
     (figure.add_scattergl if webgl else figure.add_scatter)(
         x=positions[rows, 0],
         y=positions[rows, 1],

@@ -175,14 +175,14 @@ class Map:
         )
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where on the screen the place (x, y) of the axes is."""
+        """Where on the screen the place (x, y) of the axes is, in the whole pixels of a mouse."""
         return tuple(
             self.plot.evaluate(
                 """(plot, [x, y]) => {
                     const box = plot.getBoundingClientRect();
                     const {xaxis, yaxis} = plot._fullLayout;
                     return [box.left + xaxis._offset + xaxis.d2p(x),
-                            box.top + yaxis._offset + yaxis.d2p(y)];
+                            box.top + yaxis._offset + yaxis.d2p(y)].map(Math.round);
                 }""",
                 [x, y],
             )
@@ -331,9 +331,9 @@ def dragged(
 
 
 def middle(place: Locator) -> tuple[float, float]:
-    """The middle of something on the screen."""
+    """The middle of something on the screen, in whole pixels."""
     box = place.bounding_box()
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    return round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
 
 
 def settled(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""`streamlit run app.py`, but no browser can run a tanh, and what is sent of a silu is cut short."""
+"""`streamlit`, but no browser can run a tanh, and what it is sent of a silu is cut short."""
 
 import dataclasses
 import sys

@@ -343,6 +343,8 @@ def test_light_and_dark_follow_the_reader(opened):
 
 def test_names_from_a_file_stay_text(opened, tmp_path):
     model = VAE(ModelConfig((1, 8, 8), hidden=(6,)))
+    with torch.no_grad():
+        model.encoder.mu.weight.mul_(6)  # spreads the points
     images = datasets.load("digits").images[:20]
     data = Dataset("made up", "test", images, torch.arange(20) % 2, (NASTY, "b"))
     embedding = embed(model, data)
@@ -354,7 +356,9 @@ def test_names_from_a_file_stay_text(opened, tmp_path):
     expect(page.get_by_text(f"Point 0, label {NASTY}")).to_be_visible()
     mu = embedding.mu[::2]  # of the points with that name
     away = 2 * int(np.linalg.norm(mu - mu[0], axis=1).argmax())  # clear of q's handles
-    page.mouse.move(*place_of(page, away))
+    x, y = place_of(page, away)
+    page.mouse.move(x - 30, y - 30)
+    page.mouse.move(x, y, steps=3)
     expect(page.locator("#map .hoverlayer .hovertext")).to_be_visible()
     assert page.locator("img").count() == 0
     assert page.evaluate("globalThis.hit") is None

@@ -1,6 +1,7 @@
 """What a hand does with the live panel."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 import torch
 from browser.conftest import ROOT, Map, Panel, Server, Wire, dragged, middle, settled
+from PIL import Image
 from playwright.sync_api import Page, expect
+from sklearn.decomposition import PCA
 
 from vae import checkpoint, datasets, gaussian
+from vae.config import ModelConfig, TrainConfig
 from vae.datasets import Dataset
 from vae.embedding import Embedding, embed
 from vae.live import pack, source
@@ -48,7 +52,7 @@ def embedding(run) -> Embedding:
 def decoded(model: VAE, z: list[float]) -> np.ndarray:
     """What a canvas should show of a latent point: (H, W) from 0 to 255."""
     with torch.no_grad():
-        return 255 * model.decode_mean(torch.tensor(z))[0].numpy()
+        return 255 * model.decode_mean(torch.tensor(z, dtype=torch.float32))[0].numpy()
 
 
 def is_of(embedding: Embedding, index: int) -> dict[str, object]:
@@ -107,7 +111,7 @@ def test_sigma_widens_the_samples_the_kl_and_the_ellipse_and_leaves_the_mean(new
     plot, panel = Map(page), Panel(page)
 
     def widths() -> list[float]:
-        ellipses = page.locator(".elbo-map ellipse").all()
+        ellipses = page.locator(".elbo-map ellipse[stroke='#00a383']").all()
         return [ellipse.evaluate("e => e.getBoundingClientRect().width") for ellipse in ellipses]
 
     (left, _), (right, _) = plot.at(0, 0), plot.at(1, 0)
@@ -122,8 +126,8 @@ def test_sigma_widens_the_samples_the_kl_and_the_ellipse_and_leaves_the_mean(new
         assert panel.canvas("samples") != samples
         assert panel.kl()[0] != [kl, other_kl]
         assert panel.kl()[0][1] == other_kl
-        sigma = q["sigma"][0] * (right - left)  # the widths are those of 1 and of 2 sigma, twice
-        assert widths() == pytest.approx([2 * sigma, 4 * sigma] * 2, rel=0.01)
+        sigma = q["sigma"][0] * (right - left)
+        assert widths() == pytest.approx([2 * sigma, 4 * sigma], rel=0.02)
 
 
 def test_keys_fields_and_a_double_click_set_a_slider(new_page, embedding):
@@ -193,7 +197,7 @@ def test_hovering_decodes_what_the_axes_say_also_after_a_zoom_and_a_pan(new_page
         panel.rest()
         z = plot.z(x, y)
         said = re.findall(r"-?\d+\.\d+", thumb.inner_text().replace("−", "-"))
-        assert [float(number) for number in said] == pytest.approx(z, abs=0.0051)
+        assert [float(number) for number in said] == pytest.approx(z, abs=0.007)
         assert np.abs(panel.image(".elbo-thumb canvas") - decoded(model, z)).max() <= 1.5
 
     centre = plot.at(0, 0)
@@ -205,7 +209,8 @@ def test_hovering_decodes_what_the_axes_say_also_after_a_zoom_and_a_pan(new_page
 
     whole = plot.ranges()
     page.mouse.move(centre[0] + 60, centre[1] - 90)
-    page.mouse.wheel(0, -300)
+    for _ in range(3):
+        page.mouse.wheel(0, -300)
     plot.rest()
     zoomed = plot.ranges()
     assert zoomed[1] - zoomed[0] < 0.9 * (whole[1] - whole[0])
@@ -235,12 +240,22 @@ def test_a_click_in_empty_space_takes_mu_there(new_page):
     assert f"mu={panel.q['mu'][0]:.5g},{panel.q['mu'][1]:.5g}" in page.url.replace("%2C", ",")
 
 
+def test_a_field_that_was_typed_into_follows_the_next_click(new_page):
+    page = new_page("/?run=digits-2d&point=100")
+    plot, panel = Map(page), Panel(page)
+    panel.field("μ₁").fill("0.4")
+    page.mouse.click(*plot.at(*EMPTY))
+    panel.text_in_link("mu=-")
+    assert panel.q["mu"] == pytest.approx(EMPTY, abs=0.01)
+    shown = [float(panel.field(name).input_value()) for name in ("μ₁", "μ₂")]
+    assert shown == pytest.approx(EMPTY, abs=0.01)
+
+
 def test_a_click_on_a_point_gives_its_q_and_both_bounds_are_the_stored_terms(
     new_page, model, embedding
 ):
     page = new_page("/?run=digits-2d&point=3")
     plot, panel = Map(page), Panel(page)
-    panel.field("μ₁").fill("0.4")  # what the hand has set belongs to the point before
     index = 100
     plot.click(index)
     assert panel.q == is_of(embedding, index)  # before the server has answered
@@ -254,6 +269,28 @@ def test_a_click_on_a_point_gives_its_q_and_both_bounds_are_the_stored_terms(
     assert panel.bound() == {
         name: pytest.approx(stored, abs=0.011) for name in ("yours", "encoder's")
     }
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_the_hand_does_around_a_click_does_not_undo_the_choice(when, new_page, embedding):
+    page = new_page("/?run=digits-2d&point=3")
+    plot, panel = Map(page), Panel(page)
+    place = plot.place(100)
+    if when == "before":
+        panel.field("μ₁").fill("0.4")  # it is told of when the field is left, by the click
+    page.mouse.click(*place)
+    if when == "after":
+        panel.button("Resample").click()
+    page.wait_for_timeout(600)  # all messages are on their way
+    settled(page)
+    panel.text_in_link("point=100")
+    assert panel.q == is_of(embedding, 100)
+    terms = [getattr(embedding, name)[100] for name in ("recon", "kl", "neg_elbo")]
+    shown = page.get_by_test_id("stMetricValue").all_inner_texts()[:3]
+    assert [float(text) for text in shown] == pytest.approx(terms, abs=0.006)
+    assert ("eps=1" in page.url) == (when == "after")
+    page.get_by_role("link", name="Points").click()
+    expect(page.get_by_text("Point 100, label 2")).to_be_visible()
 
 
 @pytest.mark.parametrize("name", ["mu", "sigma x", "sigma y"])
@@ -276,8 +313,11 @@ def test_a_handle_moves_its_own_part_of_q_and_pans_nothing(name, new_page):
         moved, other = (0, 1) if name == "sigma x" else (1, 0)
         assert q["mu"] == before["mu"]
         assert q["sigma"][other] == before["sigma"][other]
-        assert q["sigma"][moved] > 1.5 * before["sigma"][moved]
-        assert at[moved] == pytest.approx(start[moved] + by[moved], abs=1)
+        assert abs(at[moved] - start[moved]) > 25
+        # Twice as far from mu is twice the sigma.
+        mu = middle(panel.handle("mu"))[moved]
+        times = (start[moved] + by[moved] - mu) / (start[moved] - mu)
+        assert q["sigma"][moved] == pytest.approx(times * before["sigma"][moved], rel=0.06)
     panel.text_in_link("mu=")
 
     keys = {"mu": ("ArrowRight", "ArrowLeft"), "sigma x": ("ArrowRight", "ArrowLeft")}
@@ -319,21 +359,17 @@ def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, m
 
     def pixels() -> np.ndarray:
         """(H, W, 4), from 0 to 255; nothing before it is painted."""
-        width, height, data = manifold.evaluate(
-            """canvas => [canvas.width, canvas.height, canvas.width
-                ? [...canvas.getContext("2d").getImageData(
-                      0, 0, canvas.width, canvas.height).data]
-                : []]"""
-        )
-        return np.array(data).reshape(height if width else 0, width, 4)
+        url = manifold.evaluate("canvas => canvas.width ? canvas.toDataURL() : ''")
+        png = base64.b64decode(url.partition(",")[2])
+        return np.array(Image.open(io.BytesIO(png)).convert("RGBA")) if png else np.empty((0, 0, 4))
 
     def is_of_the_axes() -> None:
-        """The tile around a place shows the decode of its own middle."""
+        """Each tile of the lattice shows the decode of its own middle."""
         painted = pixels()
         low_x, high_x, low_y, high_y = plot.ranges()
         scale = painted.shape[1] / (high_x - low_x)
         step = 2 ** np.ceil(np.log2(38 / scale))
-        found = 0
+        found = []
         for i in range(int(low_x // step) + 1, int(high_x // step)):
             for j in range(int(low_y // step) + 1, int(high_y // step)):
                 left, top = (i * step - low_x) * scale, (high_y - (j + 1) * step) * scale
@@ -344,8 +380,9 @@ def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, m
                 if (shown[..., 3] < 255).any():
                     continue  # the legend's place
                 wanted = decoded(model, [(i + 0.5) * step, (j + 0.5) * step])
-                found += np.abs(shown[..., 0] - wanted).mean() < 8  # a pixel's edge may be off
-        assert found > 20
+                found.append(np.abs(shown[..., 0] - wanted).mean() < 8)  # at edges one may be off
+        assert len(found) > 40
+        assert np.mean(found) > 0.95
 
     assert pixels().size == 0
     panel.button("Manifold").click()
@@ -357,7 +394,8 @@ def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, m
         """plot => {
             const [below, points] = [plot.querySelector(".elbo-manifold"),
                                      plot.querySelector(".gl-container")];
-            return Boolean(below.compareDocumentPosition(points) & Node.DOCUMENT_POSITION_FOLLOWING);
+            const {DOCUMENT_POSITION_FOLLOWING: later} = Node;
+            return Boolean(below.compareDocumentPosition(points) & later);
         }"""
     )
     page.mouse.move(*plot.at(0.5, 0.5))
@@ -369,6 +407,52 @@ def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, m
     panel.button("Manifold").click()
     panel.rest()
     assert pixels()[..., 3].sum() == 0
+
+
+def test_four_dimensions_are_decoded_on_a_plane_of_principal_components(new_page, server):
+    model = VAE(ModelConfig((1, 8, 8), latent_dim=4, hidden=(16,)))
+    with torch.no_grad():
+        for values in model.parameters():
+            values *= 2  # pictures that can be told apart
+    made = checkpoint.create(server.checkpoints / "four", model.config, TrainConfig("digits", 1))
+    checkpoint.save_model(made, model)
+    embedding = embed(model, datasets.load("digits"))
+    checkpoint.save_embedding(made, embedding)
+    plane = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
+
+    page = new_page("/?run=four&point=5&axes=principal+components")
+    plot, panel = Map(page), Panel(page)
+    expect(page.locator(".live summary")).to_have_text("The other 2 dimensions")
+    mu = np.array(panel.q["mu"])
+    (at,) = plane.transform(mu[None])
+    left, top = middle(panel.handle("mu"))
+    assert (left, top) == pytest.approx(plot.at(*at), abs=1)
+    for name in ("sigma x", "sigma y"):
+        expect(panel.handle(name)).to_be_hidden()  # no axis of the map is a dimension
+
+    page.mouse.move(left + 130, top - 90, steps=2)
+    panel.rest()
+    by = np.array(plot.z(left + 130, top - 90)) - at
+    z = mu + by @ plane.components_  # what the map does not show stays as in q
+    shown = panel.image(".elbo-thumb canvas")
+    assert np.abs(shown - decoded(model, mu)).max() > 5
+    assert np.abs(shown - decoded(model, z)).max() <= 1.5
+    with dragged(page, (left, top), (130, -90)):
+        panel.rest()
+        assert panel.q["mu"] == pytest.approx(z, abs=0.02)
+
+    page = new_page("/?run=four&point=5&axis_x=z4&axis_y=z2")
+    plot, panel = Map(page), Panel(page)
+    expect(page.locator(".live .name").first).to_have_text("z₄")
+    before = panel.q
+    with dragged(page, middle(panel.handle("sigma x")), (40, 0)):
+        panel.rest()
+        sigma = panel.q["sigma"]
+    assert sigma[3] > before["sigma"][3] + 0.01
+    assert (panel.q["mu"], sigma[:3]) == (before["mu"], before["sigma"][:3])
+    page.locator(".live summary").click()
+    panel.field("μ₁").fill("2")
+    assert panel.q["mu"] == [2, *before["mu"][1:]]
 
 
 # --- the bound ---------------------------------------------------------------------------------
@@ -575,15 +659,16 @@ def test_a_drawing_is_read_by_the_encoder_and_can_be_sent_to_points(new_page, mo
     assert panel.q == own
 
     page.get_by_role("link", name="Points").click()
-    drawings = page.locator(".st-key-drawings")
-    expect(drawings).to_be_visible()
-    cell = drawings.get_by_role("gridcell", include_hidden=True)
-    expect(cell.filter(has_text="your point 1")).to_have_count(1)
+    cells = page.get_by_role("gridcell", include_hidden=True)
+    expect(cells.filter(has_text="your point 1")).to_have_count(1)
     sent = (255 * x).round().to(torch.uint8)
     yours = embed(model, Dataset("yours", "all", sent, torch.zeros(1, dtype=torch.int64), ("",)))
-    shown = cell.all_text_contents()
-    for value in (yours.recon[0], yours.kl[0], yours.neg_elbo[0]):
-        assert f"{value:.2f}" in shown
+    texts = cells.all_text_contents()
+    at = texts.index("your point 1")
+    terms = [yours.recon[0], yours.kl[0], yours.neg_elbo[0]]
+    assert [float(text) for text in texts[at + 1 : at + 4]] == pytest.approx(terms, abs=1e-3)
+    rank = 1 + (embedding.neg_elbo > yours.neg_elbo[0]).sum()
+    assert texts[at + 5] == str(rank)
 
 
 def test_the_best_q_of_a_drawing_is_found_too(new_page):
@@ -639,21 +724,19 @@ def test_what_the_hand_set_outlives_other_pages_and_is_in_the_link(new_page):
         assert page.evaluate("elboRoom.panel.S") == 17
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        "mu=nan,abc&sigma=-1&eps=x&samples=999&follow=2",
+def test_a_link_with_nonsense_opens_with_the_encoders_q(new_page, server, embedding):
+    page = new_page("/?run=digits-2d&point=7&mu=nan,abc&sigma=-1&eps=x&samples=999&follow=2")
+    for nonsense in (
+        "",  # what the tab was opened with
         "mu=1,2,3&sigma=1,1,1&eps=-4&samples=0",  # of a model with three dimensions
         "mu=inf,0&sigma=1,1&samples=1e9&eps=99999999999999999999",
         "mu=0.5,0.5",
-    ],
-)
-def test_a_link_with_nonsense_opens_with_the_encoders_q(nonsense, new_page, embedding):
-    page = new_page(f"/?run=digits-2d&point=7&{nonsense}")
-    expect(page.get_by_text("Point 7, label")).to_be_visible()
-    panel = Panel(page)
-    assert panel.q == is_of(embedding, 7)
-    assert page.evaluate("[elboRoom.panel.seed, elboRoom.panel.S]") == [0, 16]
+    ):
+        if nonsense:
+            page.goto(f"{server.url}/?run=digits-2d&point=7&{nonsense}")
+        expect(page.get_by_text("Point 7, label")).to_be_visible()
+        assert Panel(page).q == is_of(embedding, 7)
+        assert page.evaluate("[elboRoom.panel.seed, elboRoom.panel.S]") == [0, 16]
 
 
 def test_another_theme_changes_nothing_that_was_set(new_page):
@@ -756,10 +839,12 @@ def test_the_weights_cross_the_wire_once(new_page, run):
         page.get_by_text("KL", exact=True).first.click()
         panel.text_in_link("colour=KL")
 
-    assert received_by(click) < weights / 10
-    assert received_by(lambda: panel.button("Resample").click()) < weights / 10
-    assert received_by(another_point) < weights / 10
-    assert received_by(another_colour) < weights / 3  # with the map itself
+    # Streamlit sends a component's own text with every run, and with another colour the map.
+    own = len(source.module().encode()) + len(source.css().encode())
+    assert received_by(click) < own + weights / 50
+    assert received_by(lambda: panel.button("Resample").click()) < own + weights / 50
+    assert received_by(another_point) < own + weights / 10
+    assert received_by(another_colour) < own + weights / 10
 
     def there_and_back() -> None:
         page.get_by_role("link", name="Points").click()
@@ -768,7 +853,7 @@ def test_the_weights_cross_the_wire_once(new_page, run):
         page.get_by_role("link", name="Explore").first.click()
         Panel(page)
 
-    assert received_by(there_and_back) < weights
+    assert received_by(there_and_back) < own + weights / 2
 
 
 # --- other screens and browsers ----------------------------------------------------------------
@@ -778,6 +863,7 @@ class Finger:
     """Touches the screen."""
 
     def __init__(self, page: Page) -> None:
+        self._page = page
         self._devtools = page.context.new_cdp_session(page)
 
     def down(self, x: float, y: float) -> None:
@@ -799,6 +885,10 @@ class Finger:
         self.down(*path[0])
         for place in path[1:]:
             self.move(*place)
+        # A touch is told of once per frame.
+        self._page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
 
 def test_on_a_phone_a_finger_does_what_a_mouse_does(new_page, model):
@@ -930,8 +1020,8 @@ def test_names_are_never_markup(new_page, server, run):
     plot, panel = Map(page), Panel(page)
     expect(page.get_by_text(f"Point 100, label {NASTY}2")).to_be_visible()
     expect(plot.plot.locator(".legendtext").first).to_have_text(f"{NASTY}0")
-    page.mouse.move(*plot.place(100))
-    expect(plot.plot.locator(".hoverlayer .hovertext")).to_contain_text(f"{NASTY}2")
+    page.mouse.move(*plot.place(3), steps=3)  # q's handle covers the chosen point
+    expect(plot.plot.locator(".hoverlayer .hovertext")).to_contain_text(NASTY)
     panel.button("Draw").click()
     panel.button("Draw").click()
     page.get_by_role("link", name="Points").click()

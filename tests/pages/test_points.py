@@ -1,14 +1,18 @@
 """The Points page without a browser: order, filter, summary."""
 
+import base64
 import io
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from live_panel import LivePanel
 from streamlit.testing.v1 import AppTest
 
 from vae import checkpoint, tables
-from vae.embedding import Embedding
+from vae.datasets import Dataset
+from vae.embedding import Embedding, embed
 
 
 @pytest.fixture
@@ -81,3 +85,76 @@ def test_the_downloads_hold_what_the_command_line_writes(points, embedding):
     assert list(csv.columns) == list(parquet.columns) == list(embedding.table())
     assert csv["neg_elbo"].to_numpy() == pytest.approx(embedding.neg_elbo)
     assert parquet["neg_elbo"].to_numpy() == pytest.approx(embedding.neg_elbo)
+
+
+# Drawings
+
+
+def draw(app: AppTest, *images: bytes) -> AppTest:
+    """Sends drawings from Explore's panel and goes to Points."""
+    app.switch_page("pages/explore.py").run()
+    panel = LivePanel(app)
+    for image in images:
+        panel.trigger("drawn", base64.b64encode(image).decode())
+        assert not app.exception
+    return app.switch_page("pages/points.py").run()
+
+
+def drawings(app: AppTest) -> pd.DataFrame | None:
+    tables = [found.value for found in app.dataframe]
+    return next((t for t in tables if "label" in t and "your point 1" in set(t["label"])), None)
+
+
+def random_images(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(256, size=(n, 1, 8, 8), dtype=np.uint8)
+
+
+def test_without_a_drawing_there_is_no_table_of_them(points):
+    assert drawings(points) is None
+
+
+def test_drawings_stand_on_the_page_with_their_terms(points, embedding, checkpoints):
+    images = random_images(2)
+    table = drawings(draw(points, *(image.tobytes() for image in images)))
+    assert list(table["label"]) == ["your point 1", "your point 2"]
+    assert table["x"].str.startswith("data:image/png;base64,").all()
+    labels = torch.zeros(2, dtype=torch.int64)
+    data = Dataset("drawn", "all", torch.from_numpy(images), labels, ("yours",))
+    expected = embed(checkpoint.open_run(checkpoints / "tiny").load_model(), data)
+    for column, values in (
+        ("recon", expected.recon),
+        ("KL", expected.kl),
+        ("-ELBO", expected.neg_elbo),
+        ("KL share", expected.kl / expected.neg_elbo),
+    ):
+        assert table[column].to_numpy() == pytest.approx(values, rel=1e-5), column
+    rank = [1 + int((embedding.neg_elbo > cost).sum()) for cost in expected.neg_elbo]
+    assert list(table.filter(like="rank").iloc[:, 0]) == rank
+
+
+def test_a_drawing_keeps_its_terms_when_another_joins_it(points):
+    first, second = (image.tobytes() for image in random_images(2))
+    alone = drawings(draw(points, first)).iloc[0]
+    both = drawings(draw(points, second)).iloc[0]
+    pd.testing.assert_series_equal(alone, both)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 63, 65, 784])
+def test_a_drawing_of_another_size_is_ignored(n_bytes, points):
+    assert drawings(draw(points, bytes(n_bytes))) is None
+
+
+@pytest.mark.parametrize("value", ["not base64!", "", None, 3, ["AAAA"], {"x": 1}])
+def test_a_drawing_that_is_none_is_ignored(value, points):
+    points.switch_page("pages/explore.py").run()
+    LivePanel(points).trigger("drawn", value)
+    assert not points.exception
+    points.switch_page("pages/points.py").run()
+    assert drawings(points) is None
+
+
+def test_drawings_can_be_forgotten(points):
+    draw(points, random_images(1).tobytes())
+    next(b for b in points.button if b.label == "Forget your drawings").click().run()
+    assert not points.exception
+    assert drawings(points) is None

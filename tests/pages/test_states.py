@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from live_panel import LivePanel
 from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
@@ -12,6 +13,8 @@ from vae import checkpoint
 from vae.config import ModelConfig, TrainConfig
 from vae.datasets import Dataset
 from vae.embedding import embed
+from vae.live import pack
+from vae.live.program import UnsupportedLayer
 from vae.model import VAE
 
 PAGES = ("explore", "points", "train")
@@ -192,6 +195,21 @@ def test_a_data_set_that_is_unknown_or_of_another_size_is_a_sentence(
 
 @pytest.mark.parametrize("logvar", [-30.0, -400.0, 60.0, 400.0])
 def test_any_width_of_the_posterior_can_be_shown(logvar, app, checkpoints, tiny_run):
+    run = tiny_run(checkpoints / "tiny")
+    stored = run.load_embedding()
+    columns = {**vars(stored), "logvar": np.full_like(stored.logvar, logvar)}
+    checkpoint.save_embedding(run, type(stored)(**columns))
+    show(app, "explore")
+    sigma = LivePanel(app).data["point"]["sigma"]  # whatever it is, JSON and a slider hold it
+    assert sigma == pytest.approx([np.exp(np.clip(logvar / 2, np.log(1e-6), np.log(1e6)))] * 2)
+
+
+@pytest.mark.parametrize("logvar", [-30.0, -400.0, 60.0, 400.0])
+def test_any_width_of_the_posterior_has_sliders(logvar, app, checkpoints, tiny_run, monkeypatch):
+    def refuse(*arguments):
+        raise UnsupportedLayer("layer body.0 (Foo) has no browser version")
+
+    monkeypatch.setattr(pack, "compile_module", refuse)
     run = tiny_run(checkpoints / "tiny")
     stored = run.load_embedding()
     columns = {**vars(stored), "logvar": np.full_like(stored.logvar, logvar)}

@@ -44,7 +44,7 @@ def of_run(run: Run) -> str:
             name = run.train_config.dataset
             raise ExportError(
                 f"{run.path} holds no embedding, and the data set '{name}' is not in "
-                f"{datasets.folder()} to make one; run `python -m vae evaluate {run.path}` where "
+                f"{datasets.folder()} to make one; run `python -m vae export {run.path}` where "
                 "the data are, or train the run again"
             )
         embedding = embed(model, images)

@@ -326,8 +326,9 @@ class MapLayer {
     }
     this.handles = ["mu", "sigma x", "sigma y"].map((name, i) => this.handle(name, i));
     this.stops = el("div", { style: "position:absolute;inset:0" });
+    const style = el("style", {}, ".elbo-handle:focus{outline:none}.elbo-handle:focus-visible>div{outline:2px solid currentColor;outline-offset:2px}");
     this.over = el("div", { class: "elbo-map", style: "position:absolute;pointer-events:none;overflow:hidden;z-index:3" },
-      this.drawing, this.stops, ...this.handles, this.thumbBox);
+      style, this.drawing, this.stops, ...this.handles, this.thumbBox);
   }
 
   handle(name, i) {
@@ -349,7 +350,7 @@ class MapLayer {
     handle.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       event.stopPropagation();
-      handle.focus({ preventScroll: true });
+      handle.focus({ preventScroll: true, focusVisible: false });
       handle.setPointerCapture(event.pointerId);
       this.held = i;
       if (i) this.grabbed = { sigma: this.panel.q.sigma[this.panel.plane.dims[i - 1]], away: this.distanceOfHandle(i) };
@@ -420,7 +421,7 @@ class MapLayer {
       for (const move of MOVES) plot.addEventListener(move, (event) => this.onMove(event), options);
       plot.addEventListener("pointerleave", () => this.onLeave(), options);
       plot.addEventListener("pointerdown", (event) => this.onDown(event), { ...options, capture: true });
-      plot.addEventListener("pointerup", (event) => this.onUp(event), { ...options, capture: true });
+      document.addEventListener("pointerup", (event) => this.onUp(event), { ...options, capture: true });
       this.redraw = () => this.panel.wake("map");
       for (const event of ["plotly_relayouting", "plotly_relayout", "plotly_afterplot"]) {
         plot.on(event, this.redraw);
@@ -635,6 +636,7 @@ class MapLayer {
   drawHover() {
     const { panel } = this;
     const shown = this.pointer && !panel.off && this.plot && panel.model;
+    if (shown && this.thumbBox.hidden) this.takeTheme();
     this.thumbBox.hidden = !shown;
     if (!shown) return;
     const { model } = panel;

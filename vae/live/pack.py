@@ -8,14 +8,16 @@ of 8. Its "id" names the content, so that a browser that has it is never sent it
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from vae.embedding import Embedding
-from vae.live.program import Program, ProgramError, compile_module
+from vae.live.program import NonFiniteWeights, Program, ProgramError, compile_module
 from vae.model import VAE
 
 MAGIC = b"ELBO"
@@ -66,11 +68,16 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
     """
     config = model.config
     decoder = compile_module(model.decoder, (config.latent_dim,))
+    logvar_x = float(torch.as_tensor(getattr(model.likelihood, "logvar_x", 0.0)).detach())
+    if not math.isfinite(logvar_x):
+        raise NonFiniteWeights(
+            f"likelihood.logvar_x (={logvar_x}) is not finite; load an earlier checkpoint"
+        )
     header: dict[str, Any] = {
         "latent_dim": config.latent_dim,
         "image_shape": list(config.image_shape),
         "likelihood": config.likelihood,
-        "logvar_x": float(getattr(model.likelihood, "logvar_x", 0.0)),
+        "logvar_x": logvar_x,
         "drawing": _drawing(dataset, config.image_shape),
         "decoder": decoder.header(),
         "encoder": None,
@@ -78,6 +85,8 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
     arrays = {"decoder": _weights(decoder, half)}
     try:
         encoder = compile_module(model.encoder, config.image_shape)
+    except NonFiniteWeights:
+        raise
     except ProgramError:
         pass  # then there is no pad to draw on, and all else is there
     else:

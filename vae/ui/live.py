@@ -30,10 +30,10 @@ _BEST = "_best_q"
 _component = st.components.v2.component("elbo_room_live", js=source.module(), css=source.css())
 
 
-def problem(view: View) -> str:
-    """Why this model cannot run in the browser, in one sentence; "" if it can."""
+def problem(view: View) -> ProgramError | None:
+    """Why this model cannot run in the browser; None if it can."""
     found = _model_pack(view)
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, ProgramError) else None
 
 
 @st.fragment
@@ -115,7 +115,7 @@ def _packs(view: View) -> list[tuple[dict[str, Any], bytes]]:
     return packs
 
 
-def _model_pack(view: View) -> tuple[dict[str, Any], bytes] | str:
+def _model_pack(view: View) -> tuple[dict[str, Any], bytes] | ProgramError:
     return cache.pack(view.run, "model", lambda: _built_model_pack(view))
 
 
@@ -124,11 +124,11 @@ def _points_pack(view: View) -> tuple[dict[str, Any], bytes]:
     return cache.pack(view.run, name, lambda: _with_header(pack.points_pack(view.embedding)))
 
 
-def _built_model_pack(view: View) -> tuple[dict[str, Any], bytes] | str:
+def _built_model_pack(view: View) -> tuple[dict[str, Any], bytes] | ProgramError:
     try:
         return _with_header(pack.model_pack(view.model, view.run.train_config.dataset))
     except ProgramError as error:
-        return str(error)
+        return error  # kept in the place of a pack: it would be the same again
 
 
 def _with_header(data: bytes) -> tuple[dict[str, Any], bytes]:
