@@ -32,7 +32,7 @@ def main() -> None:
             point.stored_terms(view, index)
         else:
             state.forget_other_hands(live.point_key(view, index))
-            live.panel(view, axes, index)
+            live.panel(view, axes, index, st.session_state.get(state.WITHOUT_WEBGL, False))
             live.export_button(view)
             st.caption(
                 f"Point {index:,} as the tables state it, over {view.embedding.n_samples} samples:"

@@ -26,23 +26,23 @@ const PLASMA = ["#41049d", "#6a00a8", "#8f0da4", "#b12a90", "#cc4778", "#e16462"
 /** A pack's header and arrays; see vae/live/pack.py. Throws an Error with a sentence. */
 export function unpack(given) {
   const bytes = given.byteOffset % 8 ? given.slice() : given; // arrays need their alignment
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 8 || String.fromCharCode(...bytes.subarray(0, 4)) !== "ELBO") {
-    throw new Error("The model's data arrived damaged; reload the page.");
-  }
-  const start = 8 + view.getUint32(4, true);
-  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
-  const arrays = {};
-  for (const [name, { dtype, shape, offset }] of Object.entries(header.arrays)) {
-    const Kind = { float32: Float32Array, float16: Uint16Array, uint8: Uint8Array, int32: Int32Array }[dtype];
-    const count = shape.reduce((a, b) => a * b, 1);
-    if (start + offset + count * Kind.BYTES_PER_ELEMENT > bytes.length) {
-      throw new Error(`The model's data is cut short in "${name}"; reload the page.`);
+  try {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (String.fromCharCode(...bytes.subarray(0, 4)) !== "ELBO") throw new Error("not a pack");
+    const start = 8 + view.getUint32(4, true);
+    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
+    const arrays = {};
+    for (const [name, { dtype, shape, offset }] of Object.entries(header.arrays)) {
+      const Kind = { float32: Float32Array, float16: Uint16Array, uint8: Uint8Array, int32: Int32Array }[dtype];
+      const count = shape.reduce((a, b) => a * b, 1);
+      if (start + offset + count * Kind.BYTES_PER_ELEMENT > bytes.length) throw new Error(`"${name}" is cut short`);
+      const array = new Kind(bytes.buffer, bytes.byteOffset + start + offset, count);
+      arrays[name] = dtype === "float16" ? fromHalf(array) : array;
     }
-    const array = new Kind(bytes.buffer, bytes.byteOffset + start + offset, count);
-    arrays[name] = dtype === "float16" ? fromHalf(array) : array;
+    return { header, arrays };
+  } catch (error) {
+    throw new Error("The model's data arrived damaged or cut short; reload the page.", { cause: error });
   }
-  return { header, arrays };
 }
 
 function fromHalf(half) {
@@ -598,6 +598,7 @@ class MapLayer {
     this.handles.forEach((handle, i) => {
       handle.hidden = i > 0 && !(dims && dims.length >= i);
       if (handle.hidden) return;
+      handle.style.pointerEvents = panel.follow ? "none" : "auto"; // q lies under the pointer then
       const [hx, hy] = this.placeOfHandle(i);
       handle.style.transform = `translate(${hx}px,${hy}px)`;
       handle.setAttribute("aria-valuenow", i ? panel.q.sigma[dims[i - 1]].toFixed(3) : panel.q.mu[0].toFixed(3));
@@ -1734,7 +1735,9 @@ class Row {
       field.title = good ? "" : key === "sigma" ? "sigma must be above 0" : "mu must be a number";
       if (!good) return;
       panel.stop();
+      this.typing = field; // what is being typed is left as it is
       panel.set(key, d, value, event.timeStamp);
+      this.typing = null;
     });
     field.addEventListener("change", () => {
       field.setAttribute("aria-invalid", false);
@@ -1754,7 +1757,7 @@ class Row {
   show(mu, sigma) {
     for (const [control, value, key] of [[this.mu, mu, "mu"], [this.sigma, sigma, "sigma"]]) {
       control.range.value = control.there(value);
-      if (this.element.getRootNode().activeElement !== control.field) control.field.value = short(value, key);
+      if (this.typing !== control.field) control.field.value = short(value, key);
     }
   }
 

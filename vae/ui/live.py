@@ -37,12 +37,22 @@ def problem(view: View) -> ProgramError | None:
 
 
 @st.fragment
-def panel(view: View, axes: Projection, index: int) -> None:
-    """Everything beside the map; only this is run again when the hand lets go."""
+def panel(view: View, axes: Projection, index: int, without_webgl: bool) -> None:
+    """Everything beside the map; only this is run again when the hand lets go.
+
+    What the hand did is taken in callbacks: a run may be cut off by the next message, and what it
+    was told would be lost. The whole page follows as soon as it shows something else than chosen.
+
+    Args:
+        view: what is looked at.
+        axes: of the map.
+        index: the chosen point, as the page now shows it.
+        without_webgl: whether the page's map is drawn without.
+    """
     packs = {header["id"]: data for header, data in _packs(view)}
     ids = list(packs)
     best = st.session_state.get(_BEST)
-    result = _component(
+    _component(
         key=KEY,
         data={
             "chart": "map",
@@ -65,9 +75,9 @@ def panel(view: View, axes: Projection, index: int) -> None:
             "best": best,
         },
         on_hand_change=_take_hand,
-        on_point_change=lambda: None,
+        on_point_change=lambda: _choose(len(view.embedding)),
         on_best_change=lambda: _search_best(view, index),
-        on_drawn_change=lambda: None,
+        on_drawn_change=lambda: _keep_drawing(view),
         on_need_change=_forget_sent,
         on_problem_change=lambda: None,
         on_without_webgl_change=_take_without_webgl,
@@ -78,11 +88,8 @@ def panel(view: View, axes: Projection, index: int) -> None:
             sent.add(identity)
             _component(key=f"pack_{place}", data=data)
     state.publish()
-    if result.point is not None:
-        _choose(result.point, len(view.embedding))
-    if result.drawn is not None:
-        _keep_drawing(view, result.drawn)
-    if result.without_webgl:
+    shown = (index, without_webgl)
+    if shown != (st.session_state[state.POINT], st.session_state.get(state.WITHOUT_WEBGL, False)):
         st.rerun()
 
 
@@ -154,10 +161,10 @@ def _forget_sent() -> None:
     st.session_state[_SENT] = set()
 
 
-def _choose(index: Any, n_points: int) -> None:
+def _choose(n_points: int) -> None:
+    index = st.session_state[KEY]["point"]
     if isinstance(index, int) and 0 <= index < n_points:
         st.session_state[state.POINT] = index
-        st.rerun()
 
 
 def _image(view: View, text: Any) -> torch.Tensor | None:
@@ -172,8 +179,8 @@ def _image(view: View, text: Any) -> torch.Tensor | None:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8).reshape(shape)
 
 
-def _keep_drawing(view: View, text: Any) -> None:
-    image = _image(view, text)
+def _keep_drawing(view: View) -> None:
+    image = _image(view, st.session_state[KEY]["drawn"])
     if image is None:
         return
     state.keep_drawing(image.numpy())
