@@ -966,8 +966,9 @@ export class Panel {
       }
     }
     const { point } = data;
-    const known = point.key === this.pointKey || point.key === this.chosenHere;
+    const known = point.key === this.pointKey || (this.points && point.key === this.chosenHere);
     this.pointKey = point.key;
+    if (this.unsent && !this.chosenElsewhere) this.emit();
     if (!known) {
       this.chosenHere = null;
       if (!this.padOpen) this.take(data.q ?? point);
@@ -1052,11 +1053,11 @@ export class Panel {
     this.stop();
     this.closePad();
     const { D } = this.model;
+    this.chosenHere = this.data.point.key.replace(/[^/]*$/, index);
     if (this.points) {
       const mu = this.muOf(index);
       const sigma = Float64Array.from(
         this.points.logvar.subarray(index * D, (index + 1) * D), (v) => Math.exp(v / 2));
-      this.chosenHere = this.data.point.key.replace(/[^/]*$/, index);
       this.pointX = null; // of another point until the server has answered
       this.best = null;
       this.take({ mu, sigma });
@@ -1080,6 +1081,9 @@ export class Panel {
     clearTimeout(this.emitting);
     this.emitting = setTimeout(() => {
       if (this.holding || this.tour.playing || this.off) return;
+      // Until the page shows the point that was just clicked, what it sends with a message is of the
+      // point before, and would choose that one again.
+      if ((this.unsent = this.chosenElsewhere)) return;
       this.host.send("hand", {
         point: this.chosenHere ?? this.pointKey,
         mu: this.padOpen ? null : Array.from(this.q.mu),
