@@ -658,6 +658,8 @@ def test_a_drawing_is_read_by_the_encoder_and_can_be_sent_to_points(new_page, mo
     expect(page.get_by_text("Point 100, label 2")).to_be_visible()
     assert panel.q == own
 
+    page.wait_for_timeout(300)  # the panel tells the server of the q that it went back to
+    settled(page)
     page.get_by_role("link", name="Points").click()
     cells = page.get_by_role("gridcell", include_hidden=True)
     expect(cells.filter(has_text="your point 1")).to_have_count(1)
@@ -844,7 +846,8 @@ def test_the_weights_cross_the_wire_once(new_page, run):
     assert received_by(click) < own + weights / 50
     assert received_by(lambda: panel.button("Resample").click()) < own + weights / 50
     assert received_by(another_point) < own + weights / 10
-    assert received_by(another_colour) < own + weights / 10
+    # The map of another colour may come with a run for what the hand did before.
+    assert received_by(another_colour) < 2 * own + weights / 10
 
     def there_and_back() -> None:
         page.get_by_role("link", name="Points").click()

@@ -1079,18 +1079,22 @@ export class Panel {
   /** Sends what the hand has set, once it has let go. */
   emit() {
     clearTimeout(this.emitting);
-    this.emitting = setTimeout(() => {
-      if (this.holding || this.tour.playing || this.off) return;
-      // Until the page shows the point that was just clicked, what it sends with a message is of the
-      // point before, and would choose that one again.
-      if ((this.unsent = this.chosenElsewhere)) return;
-      this.host.send("hand", {
-        point: this.chosenHere ?? this.pointKey,
-        mu: this.padOpen ? null : Array.from(this.q.mu),
-        sigma: this.padOpen ? null : Array.from(this.q.sigma),
-        seed: this.seed, S: this.S, follow: this.follow, smooth: this.smooth, manifold: this.manifold,
-      });
-    }, EMIT_AFTER_MS);
+    this.emitting = setTimeout(() => this.emitNow(), EMIT_AFTER_MS);
+  }
+
+  emitNow() {
+    clearTimeout(this.emitting);
+    this.emitting = null;
+    if (this.holding || this.tour.playing || this.off) return;
+    // Until the page shows the point that was just clicked, what it sends with a message is of the
+    // point before, and would choose that one again.
+    if ((this.unsent = this.chosenElsewhere)) return;
+    this.host.send("hand", {
+      point: this.chosenHere ?? this.pointKey,
+      mu: this.padOpen ? null : Array.from(this.q.mu),
+      sigma: this.padOpen ? null : Array.from(this.q.sigma),
+      seed: this.seed, S: this.S, follow: this.follow, smooth: this.smooth, manifold: this.manifold,
+    });
   }
 
   addStop(z = Float64Array.from(this.q.mu)) {
@@ -1460,6 +1464,11 @@ export class Panel {
     this.element = el("div", { class: "live" }, this.problem, this.body);
     root.append(this.element);
     this.showTour();
+    // A click elsewhere may lead to another page: a message that came after it would cut that off.
+    this.leaving = (event) => {
+      if (this.emitting && !event.composedPath().includes(this.element)) this.emitNow();
+    };
+    document.addEventListener("pointerdown", this.leaving, { capture: true });
     this.resizes = new ResizeObserver(() => this.wake("q"));
     this.resizes.observe(this.element);
   }
@@ -1690,6 +1699,7 @@ export class Panel {
     waiting.delete(this);
     clearTimeout(this.emitting);
     clearTimeout(this.asking);
+    document.removeEventListener("pointerdown", this.leaving, { capture: true });
     cancelAnimationFrame(this.frame);
     this.off = true;
     this.resizes.disconnect();
