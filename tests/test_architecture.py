@@ -88,11 +88,29 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
     [
         ("vae.config", set()),
         ("vae.gaussian", set()),
-        ("vae.datasets", set()),
+        ("vae.datasets", {"vae.config"}),
+        ("vae.distributed", set()),
         ("vae.likelihood", {"vae.gaussian"}),
         ("vae.model", {"vae.config", "vae.likelihood"}),
         ("vae.elbo", {"vae.gaussian", "vae.likelihood", "vae.model"}),
         ("vae.posterior", {"vae.gaussian", "vae.elbo", "vae.model"}),
+        (
+            "vae.embedding",
+            {"vae.datasets", "vae.distributed", "vae.elbo", "vae.gaussian", "vae.model"},
+        ),
+        (
+            "vae.training",
+            {
+                *("vae.config", "vae.datasets", "vae.distributed", "vae.elbo", "vae.gaussian"),
+                "vae.model",
+            },
+        ),
+        ("vae.checkpoint", {"vae.config", "vae.embedding", "vae.model"}),
+        (
+            "vae.film",
+            {"vae.checkpoint", "vae.datasets", "vae.elbo", "vae.gaussian", "vae.model"},
+        ),
+        ("vae.workbench", {"vae.checkpoint", "vae.job", "vae.training"}),
         ("vae.live.program", set()),
         ("vae.live.source", set()),
         ("vae.live.pack", {"vae.embedding", "vae.model", "vae.live.program"}),
@@ -122,10 +140,15 @@ def test_nothing_unpickles():
 
 def test_importing_the_library_loads_neither_streamlit_nor_the_data_sets_libraries():
     code = (
-        "import sys, vae, vae.cli, vae.job; "
+        "import sys, vae, vae.cli, vae.job, vae.workbench; "
         "print(*sorted({'streamlit', 'sklearn', 'torchvision', 'pandas'} & set(sys.modules)))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == ""
+
+
+def test_the_film_and_the_job_do_not_know_the_workbench():
+    for name in ("vae.film", "vae.job", "vae.checkpoint", "vae.training", "vae.distributed"):
+        assert "vae.workbench" not in imports_of(name), name

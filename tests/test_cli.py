@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from vae import checkpoint, cli, job
 from vae.checkpoint import open_run
 
-COMMANDS = ("train", "evaluate", "terms", "list", "export", "bench")
+COMMANDS = ("train", "queue", "evaluate", "terms", "list", "shrink", "export", "bench")
 TINY = ("--dataset", "digits", "--hidden", "16", "--batch-size", "512", "--device", "cpu")
 
 
@@ -88,6 +88,12 @@ def test_train_passes_every_option_on(vae, checkpoints, tmp_path):
         "--schedule": "constant",
         "--beta": 4,
         "--kl-warmup": 0.5,
+        "--free-bits": 0.1,
+        "--binarise": "input",
+        "--max-grad-norm": 3,
+        "--weight-average": 0.9,
+        "--patience": 2,
+        "--precision": "bfloat16",
         "--seed": 7,
     }
     code, *_ = vae("train", *[word for option in options.items() for word in option])
@@ -110,6 +116,12 @@ def test_train_passes_every_option_on(vae, checkpoints, tmp_path):
         "schedule": "constant",
         "beta": 4.0,
         "kl_warmup": 0.5,
+        "free_bits": 0.1,
+        "binarise": "input",
+        "max_grad_norm": 3.0,
+        "weight_average": 0.9,
+        "patience": 2,
+        "precision": "bfloat16",
         "seed": 7,
     }
 
@@ -135,6 +147,12 @@ def test_a_training_that_diverges_exits_with_1_and_a_sentence(vae, checkpoints):
     open_run(checkpoints / "wild").load_model()
 
 
+def test_an_extreme_beta_trains_and_is_remarked_upon(vae, checkpoints):
+    code, out, _ = vae("train", *TINY, "--epochs", "1", "--beta", "0", "--name", "free")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("β = 0: nothing held q(z|x) near the prior")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -153,7 +171,6 @@ def test_a_training_that_diverges_exits_with_1_and_a_sentence(vae, checkpoints):
         (["--batch-size", "0"], "batch_size (=0)"),
         (["--batch-size", "-1"], "batch_size (=-1)"),
         (["--batch-size", "nan"], "--batch-size"),
-        (["--beta", "0"], "beta (=0.0)"),
         (["--beta", "-1"], "beta (=-1.0)"),
         (["--beta", "nan"], "beta (=nan)"),
         (["--beta", "inf"], "beta (=inf)"),
@@ -172,7 +189,14 @@ def test_a_training_that_diverges_exits_with_1_and_a_sentence(vae, checkpoints):
         (["--family", "transformer"], "family (='transformer') must be one of: mlp, conv"),
         (["--activation", "step"], "activation (='step')"),
         (["--likelihood", "poisson"], "likelihood (='poisson')"),
-        (["--schedule", "cosine"], "schedule (='cosine')"),
+        (["--schedule", "linear"], "schedule (='linear')"),
+        (["--free-bits", "-1"], "free_bits (=-1.0)"),
+        (["--binarise", "some"], "binarise (='some')"),
+        (["--max-grad-norm", "-1"], "max_grad_norm (=-1.0)"),
+        (["--weight-average", "1"], "weight_average (=1) must be below 1"),
+        (["--patience", "-1"], "patience (=-1)"),
+        (["--precision", "float16"], "precision (='float16')"),
+        (["--preset", "slow"], "--preset"),
         (["--device", "abacus"], "device (='abacus') is not available here"),
         (["--name", "../up"], "name (='../up')"),
         (["--name", "a/b"], "name (='a/b')"),
@@ -432,6 +456,50 @@ def test_list_of_an_empty_or_missing_folder_says_what_makes_a_run(vae, checkpoin
         code, out, _ = vae("list", *arguments)
         assert code == 0
         assert "python -m vae train" in out
+
+
+# shrink
+
+
+def test_shrink_halves_the_weights_and_hardly_moves_the_terms(vae, run):
+    before, size = run.load_embedding(), (run.path / "model.safetensors").stat().st_size
+    code, out, err = vae("shrink", run.path)
+    assert (code, err.count("vae: ")) == (0, 0)
+    assert "recon moved by" in out
+    assert {tensor.dtype for tensor in load_file(run.path / "model.safetensors").values()} == {
+        torch.float16
+    }
+    n_header = 2000  # at most
+    assert (
+        size / 2 - n_header < (run.path / "model.safetensors").stat().st_size < size / 2 + n_header
+    )
+    model, after = run.load_model(), run.load_embedding()
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    for name in ("recon", "kl"):
+        assert abs(after.means()[name] - before.means()[name]) < 0.05
+    assert evaluated(vae, run.path)["neg_elbo"] == pytest.approx(
+        before.means()["neg_elbo"], abs=0.05
+    )
+    assert vae("shrink", run.path)[0] == 0  # once more is no harm
+    assert run.load_embedding().recon.tobytes() == after.recon.tobytes()
+
+
+def test_shrink_refuses_what_is_not_finished(refused, run):
+    job._write_status(run.path, job.Status("stopped"))
+    before = run.fingerprint()
+    assert f"{run.path} is stopped; only a finished run can be shrunk" in refused(
+        "shrink", run.path
+    )
+    assert run.fingerprint() == before
+
+
+def test_shrink_refuses_weights_that_half_precision_cannot_hold(refused, run):
+    state = load_file(run.path / "model.safetensors")
+    state["encoder.mu.bias"][0] = 1e6
+    save_file(state, run.path / "model.safetensors")
+    before = run.fingerprint()
+    assert "too large for half precision" in refused("shrink", run.path)
+    assert run.fingerprint() == before
 
 
 # export

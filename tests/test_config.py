@@ -21,6 +21,8 @@ TRAININGS = [
     TrainConfig("digits", 1),
     TrainConfig("mnist", 20, 256, 1e-4, "constant", 4.0, 0.0, seed=2**63 - 1),
     TrainConfig("sprites", 5, beta=1, learning_rate=1),
+    TrainConfig("mnist", 9, free_bits=0.25, binarise="all", max_grad_norm=5, patience=3),
+    TrainConfig("mnist", 9, weight_average=0.99, precision="bfloat16", binarise="input"),
 ]
 
 
@@ -82,9 +84,9 @@ BAD_TRAIN = [
     ("learning_rate", "fast", "(='fast') must be a number"),
     ("learning_rate", True, "(=True) must be a number"),
     ("learning_rate", None, "(=None) must be a number"),
-    ("schedule", "cosine", "(='cosine') must be one of: one-cycle, constant"),
-    ("beta", 0, "(=0) must be above 0"),
-    ("beta", -1.0, "(=-1.0) must be above 0"),
+    ("schedule", "linear", "(='linear') must be one of: one-cycle, cosine, constant"),
+    ("beta", -1.0, "(=-1.0) must be from 0 to"),
+    ("beta", 2e6, "(=2000000.0) must be from 0 to"),
     ("beta", math.nan, "(=nan) must be finite"),
     ("beta", -math.inf, "(=-inf) must be finite"),
     ("beta", [1.0], "(=[1.0]) must be a number"),
@@ -93,6 +95,21 @@ BAD_TRAIN = [
     ("kl_warmup", 1.01, "(=1.01) must be from 0 to 1"),
     ("kl_warmup", math.nan, "(=nan) must be finite"),
     ("kl_warmup", "0.3", "(='0.3') must be a number"),
+    ("free_bits", -0.1, "(=-0.1) must be from 0 to"),
+    ("free_bits", math.nan, "(=nan) must be finite"),
+    ("free_bits", "1", "(='1') must be a number"),
+    ("binarise", "yes", "(='yes') must be one of: off, input, all"),
+    ("binarise", True, "(=True) must be one of: off"),
+    ("max_grad_norm", -1, "(=-1) must be from 0 to"),
+    ("max_grad_norm", math.inf, "(=inf) must be finite"),
+    ("weight_average", 1, "must be below 1"),
+    ("weight_average", 1.5, "(=1.5) must be from 0 to 1"),
+    ("weight_average", -0.5, "(=-0.5) must be from 0 to 1"),
+    ("patience", -1, "(=-1) must be at least 0"),
+    ("patience", 2.5, "(=2.5) must be a whole number"),
+    ("patience", True, "(=True) must be a whole number"),
+    ("precision", "float16", "(='float16') must be one of: float32, bfloat16"),
+    ("precision", "auto", "(='auto') must be one of: float32, bfloat16"),
     ("seed", -1, "(=-1) must be at least 0"),
     ("seed", 2**63, f"(={2**63}) must be at most"),
     ("seed", 0.5, "(=0.5) must be a whole number"),
@@ -128,7 +145,8 @@ def test_a_convolutional_model_needs_a_stage_and_a_linear_one_none():
         (ModelConfig, {"image_shape": (3, 1024, 1), "latent_dim": 1024}),
         (ModelConfig, {**MODEL, "hidden": (1, 16384, *[2] * 14)}),
         (TrainConfig, {**TRAIN, "epochs": 1_000_000, "batch_size": 1, "seed": 0}),
-        (TrainConfig, {**TRAIN, "kl_warmup": 0, "learning_rate": 1e6, "beta": 1e-9}),
+        (TrainConfig, {**TRAIN, "kl_warmup": 0, "learning_rate": 1e6, "beta": 0}),
+        (TrainConfig, {**TRAIN, "weight_average": 0.999999, "max_grad_norm": 0, "free_bits": 0}),
         (TrainConfig, {**TRAIN, "kl_warmup": 1, "batch_size": 1_000_000, "seed": 2**63 - 1}),
     ],
 )
@@ -169,6 +187,12 @@ def test_to_dict_names_every_setting_with_a_value_json_can_hold():
         "schedule": "one-cycle",
         "beta": 1.0,
         "kl_warmup": 0.3,
+        "free_bits": 0.0,
+        "binarise": "off",
+        "max_grad_norm": 0.0,
+        "weight_average": 0.0,
+        "patience": 0,
+        "precision": "float32",
         "seed": 0,
     }
 
@@ -274,16 +298,28 @@ def test_from_dict_raises_nothing_but_config_error(cls):
     assert len(set(made)) > 20  # usable settings are reached too
 
 
-def test_usual_epochs_make_about_4500_steps_within_their_limits():
-    for n_images in (1438, 3277, 60_000):
-        epochs = config.usual_epochs(n_images, batch_size=64)
-        steps = epochs * math.ceil(n_images / 64)
-        assert 4000 < steps < 5000
-    assert config.usual_epochs(10) == 200
-    assert config.usual_epochs(10**9) == 3
-
-
+@pytest.mark.parametrize("name", config.PRESETS)
+@pytest.mark.parametrize("n_train", [1, 1438, 60_000])
 @pytest.mark.parametrize("family", config.FAMILIES)
-def test_the_usual_layers_make_a_model_config(family):
-    hidden = config.usual_hidden(family)
-    assert ModelConfig((1, 28, 28), family=family, hidden=hidden).hidden == hidden
+def test_a_preset_makes_configs_for_a_data_set_of_any_size(name, n_train, family):
+    model, train = config.preset(name, n_train, family)
+    assert ModelConfig((1, 28, 28), **model).family == family
+    assert train.pop("precision") == "auto"  # for whoever trains to settle
+    assert TrainConfig("mnist", **train).epochs >= 1
+
+
+def test_a_preset_reads_as_many_images_whatever_the_batch():
+    for name in config.PRESETS:
+        _, usual = config.preset(name, 60_000)
+        _, other = config.preset(name, 60_000, batch_size=17)
+        assert other == usual | {"batch_size": 17}
+
+
+def test_a_preset_that_there_is_not_is_told_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"^preset \(='slow'\) must be one of: quick, "):
+        config.preset("slow", 1438)
+
+
+def test_binarised_training_is_held_against_drawn_images():
+    held_out = [TrainConfig("mnist", 1, binarise=b).held_out_dataset for b in config.BINARISE]
+    assert held_out == ["mnist", "mnist", "mnist-binarised"]

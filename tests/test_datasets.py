@@ -498,3 +498,36 @@ def test_the_real_test_images_of_mnist_have_their_published_counts():
     assert data.labels[:5].tolist() == [7, 2, 1, 0, 4]
     counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert torch.bincount(data.labels).tolist() == counts
+
+
+# Binarised
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_binarised_set_is_drawn_from_the_grey_one_the_same_every_time(split):
+    grey, drawn = (datasets.load(name, split) for name in ("digits", "digits-binarised"))
+    assert (drawn.name, drawn.split) == ("digits-binarised", split)
+    assert drawn.images.dtype == torch.uint8
+    assert drawn.images.unique().tolist() == [0, 255]
+    assert torch.equal(drawn.labels, grey.labels)
+    assert drawn.class_names == grey.class_names
+    assert torch.equal(drawn.images, datasets.load("digits-binarised", split).images)
+    assert (drawn.images[grey.images == 0] == 0).all()
+    assert (drawn.images[grey.images == 255] == 255).all()
+
+
+def test_a_pixel_is_drawn_as_often_as_its_grey_level_says():
+    n = 20_000
+    levels = torch.arange(256, dtype=torch.uint8).reshape(256, 1, 1, 1)
+    generator = torch.Generator().manual_seed(1)
+    drawn = datasets.binarise(levels.expand(256, 1, 1, n), generator) == 255
+    share, p = drawn.float().mean((1, 2, 3)), torch.arange(256) / 255
+    assert (share[0], share[255]) == (0, 1)
+    assert ((share - p).abs() <= 5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_a_binarised_set_is_described_as_its_grey_one():
+    assert datasets.describe("digits-binarised") is datasets.describe("digits")
+    for name in ("-binarised", "nonesuch-binarised", "digits-binarised-binarised"):
+        with pytest.raises(datasets.DatasetError, match="unknown data set"):
+            datasets.load(name)

@@ -1,12 +1,12 @@
 import json
-import os
-import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 import safetensors.numpy
 import torch
+from filelock import FileLock
 
 from vae import checkpoint, datasets, job
 from vae.checkpoint import CheckpointError, open_run
@@ -82,7 +82,8 @@ def test_only_whole_runs_are_ever_seen(tmp_path, monkeypatch):
             assert broken == {}
             for run in runs:
                 run.load_model()
-                assert job.status(run.path).state in ("running", "finished")
+                # "interrupted" for the instant before its lock is held
+                assert job.status(run.path).state in ("interrupted", "running", "finished")
             seen.append(len(runs))
 
     monkeypatch.setattr(checkpoint, "write_atomic", look_and_write)
@@ -105,7 +106,7 @@ def test_nothing_is_left_where_training_cannot_begin(tmp_path, monkeypatch):
         next(job.train(tmp_path / "a", MODEL, TrainConfig("sprites", 1), "cpu"))
     with pytest.raises(CheckpointError, match="must be 1 to 64"):
         next(job.train(tmp_path / "..", MODEL, digits(1), "cpu"))
-    for step in ("save_model", "save_embedding", "move"):
+    for step in ("save_model", "move"):
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, step, refuse)
             with pytest.raises(CheckpointError, match="no room"):
@@ -175,10 +176,10 @@ def test_a_diverged_run_says_so_and_keeps_finite_weights(tmp_path):
 def test_a_disk_that_fills_says_so_and_the_folder_still_opens(tmp_path, monkeypatch):
     save_metrics = checkpoint.save_metrics
 
-    def fill(run, history):
-        if len(history) == 3:
+    def fill(run, rows):
+        if len(rows) == 6:
             raise CheckpointError("no room")
-        save_metrics(run, history)
+        save_metrics(run, rows)
 
     monkeypatch.setattr(checkpoint, "save_metrics", fill)
     with pytest.raises(CheckpointError, match="no room"):
@@ -188,12 +189,69 @@ def test_a_disk_that_fills_says_so_and_the_folder_still_opens(tmp_path, monkeypa
     assert_whole(open_run(tmp_path / "new"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.safetensors", "metrics.jsonl", "trainer.safetensors", "embedding.safetensors"),
+        *("epoch-000002.png", "epoch-000002.safetensors"),
+    ],
+)
+def test_a_disk_that_fills_during_any_write_loses_nothing_earlier(tmp_path, monkeypatch, name):
+    list(job.train(tmp_path / "unbroken", MODEL, digits(4), "cpu"))
+    write, seen = checkpoint.write_atomic, []
+
+    def full(path, data):
+        seen.append(path.name)
+        # The weights are written once more than the others: untrained.
+        times = 3 if name.startswith("model") else 1 if name.startswith("e") else 2
+        if path.name == name and seen.count(name) == times:
+            raise CheckpointError(f"cannot write {path}: No space left on device")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_atomic", full)
+        with pytest.raises(CheckpointError, match="No space left on device"):
+            list(job.train(tmp_path / "new", MODEL, digits(4), "cpu"))
+    run = open_run(tmp_path / "new")
+    status = job.status(run.path)
+    assert (status.state, "No space left" in status.message) == ("failed", True)
+    assert all(tensor.isfinite().all() for tensor in run.load_model().state_dict().values())
+    assert len(run.load_metrics()) >= 2
+    assert not list(run.path.rglob("*.tmp"))
+
+    list(job.resume(run.path, "cpu"))  # once there is room again
+    other = open_run(tmp_path / "unbroken")
+    assert run.fingerprint() == other.fingerprint()
+    assert job.status(run.path).state == "finished"
+
+
+def test_what_nobody_foresaw_is_told_too(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("not enough\n  memory")
+
+    monkeypatch.setattr(job, "embed", fail)
+    with pytest.raises(RuntimeError):
+        list(job.train(tmp_path / "new", MODEL, digits(1), "cpu"))
+    status = job.status(tmp_path / "new")
+    assert (status.state, status.message) == ("failed", "not enough memory")
+
+
+def test_a_second_ctrl_c_while_the_map_is_drawn_leaves_a_stopped_run(tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "embed", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(job.train(tmp_path / "new", MODEL, digits(9), "cpu", interrupt))
+    assert job.status(tmp_path / "new").state == "stopped"
+
+
 def test_a_status_that_cannot_be_written_does_not_end_the_training(tmp_path, monkeypatch):
     write, began = checkpoint.write_atomic, []
 
     def fail_later(path, data):
         if path.name == job.STATUS:
-            if began:
+            if len(began) == 2:  # as the folder was made, and as the training began
                 raise CheckpointError("no room")
             began.append(path)
         write(path, data)
@@ -212,7 +270,7 @@ def test_the_second_training_of_a_name_is_refused_and_the_first_unharmed(tiny_ru
     before = contents(tmp_path)
     for begin in (
         lambda: next(job.train(run.path, MODEL, digits(1), "cpu")),
-        lambda: job.start(run.path, MODEL, digits(1)),
+        lambda: job.create(run.path, MODEL, digits(1)),
     ):
         with pytest.raises(
             CheckpointError, match=r"^a run named 'taken' exists already in [^\n]*$"
@@ -306,9 +364,7 @@ def test_a_run_killed_at_any_instant_opens(tmp_path, python, monkeypatch):
         run.load_embedding()  # none, or one that fits; never damaged
         assert len(run.load_metrics()) % 2 == 0
         assert len(run.load_metrics()) >= 2 or run.name.startswith("early")
-    monkeypatch.setattr(job, "_SILENT_S", 600)
-    assert {job.status(run.path).state for run in runs} == {"running"}
-    monkeypatch.setattr(job, "_SILENT_S", -1)
+    monkeypatch.setattr(job, "_SILENT_S", 600)  # it is known at once: nobody holds their locks
     assert {job.status(run.path).state for run in runs} == {"interrupted"}
 
 
@@ -322,14 +378,23 @@ def test_a_run_that_no_job_is_known_to_fill_is_finished(tiny_run, tmp_path):
     assert job.status(tmp_path / "nowhere").state == "finished"
 
 
-def test_a_running_job_that_fell_silent_is_interrupted(tmp_path):
+def test_a_job_on_another_machine_that_fell_silent_is_interrupted(tmp_path):
     for age, state in ((0, "running"), (5, "running"), (60, "interrupted")):
-        status = {"state": "running", "step": 1, "n_steps": 4, "updated": time.time() - age}
+        status = {"state": "running", "updated": time.time() - age, "host": "another"}
         (tmp_path / "status.json").write_text(json.dumps(status))
         assert job.status(tmp_path).state == state
 
 
-@pytest.mark.parametrize("state", ["finished", "stopped", "failed"])
+def test_a_job_here_runs_as_long_as_its_lock_is_held(tmp_path):
+    status = {"state": "running", "updated": 0.0, "host": socket.gethostname()}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert job.status(tmp_path).state == "interrupted"
+    with FileLock(tmp_path / job.LOCK):
+        assert job.status(tmp_path).state == "running"
+    assert job.status(tmp_path).state == "interrupted"
+
+
+@pytest.mark.parametrize("state", ["queued", "finished", "stopped", "failed", "interrupted"])
 def test_a_job_that_ended_never_becomes_interrupted(tmp_path, state):
     status = {"state": state, "step": 1, "n_steps": 4, "updated": 0.0, "message": "m"}
     (tmp_path / "status.json").write_text(json.dumps(status))
@@ -370,85 +435,6 @@ def test_what_is_left_follows_from_the_pace():
     assert job.Status("running", step=25, n_steps=100, seconds=10.0).seconds_left == 30.0
     assert job.Status("running", step=0, n_steps=100, seconds=10.0).seconds_left is None
     assert job.Status("stopped", step=25, n_steps=100, seconds=10.0).seconds_left is None
-
-
-# In a process of its own.
-
-
-@pytest.fixture
-def start():
-    """job.start, whose process is over when the test is."""
-    launches = []
-
-    def begin(*arguments) -> job.Launch:
-        launches.append(job.start(*arguments))
-        return launches[-1]
-
-    yield begin
-    for launch in launches:
-        launch.process.kill()
-        launch.process.wait()
-        launch.log.close()
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_a_started_job_trains_to_its_end_in_a_session_of_its_own(tmp_path, start, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a relative folder is the caller's, not the child's
-    model = ModelConfig((1, 8, 8), 3, hidden=(8, 4), activation="tanh", likelihood="gaussian")
-    config = TrainConfig("digits", 2, 100, 1e-3, "constant", beta=1e-6, kl_warmup=0.0, seed=11)
-    launch = start(Path("runs/new"), model, config)
-    assert launch.error() is None
-    assert os.getsid(launch.process.pid) not in (os.getsid(0), 0)
-    assert launch.process.wait() == 0
-    assert launch.error() is None
-    run = open_run(tmp_path / "runs/new")
-    assert (run.model_config, run.train_config) == (model, config)
-    assert job.status(launch.run_path).state == "finished"
-    assert_whole(run)
-
-
-def test_a_started_linear_model_trains_and_can_be_stopped(tmp_path, start):
-    launch = start(tmp_path / "new", ModelConfig((1, 8, 8), hidden=()), digits(100_000))
-    wait_for(lambda: (tmp_path / "new/metrics.jsonl").exists())
-    assert job.status(tmp_path / "new").state == "running"
-    job.request_stop(tmp_path / "new")
-    assert launch.process.wait() == 0
-    assert launch.error() is None
-    assert job.status(tmp_path / "new").state == "stopped"
-    assert_whole(open_run(tmp_path / "new"))
-
-
-def test_a_job_that_cannot_begin_gives_its_sentence(tmp_path, start):
-    launch = start(tmp_path / "new", MODEL, TrainConfig("nonesuch", 1))
-    assert launch.process.wait() == 2
-    assert launch.error().startswith("unknown data set 'nonesuch'; choose one of: digits")
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_job_that_diverges_gives_its_sentence(tmp_path, start):
-    config = digits(5, learning_rate=1e6, schedule="constant")
-    launch = start(tmp_path / "new", MODEL, config)
-    assert launch.process.wait() == 1
-    assert launch.error().startswith("the loss stopped being finite")
-    assert job.status(tmp_path / "new").message == launch.error()
-
-
-def test_a_killed_job_says_what_killed_it(tmp_path, start):
-    launch = start(tmp_path / "new", MODEL, digits(100_000))
-    os.kill(launch.process.pid, signal.SIGKILL)
-    launch.process.wait()
-    assert launch.error() == "the training process was ended by SIGKILL"
-
-
-def test_a_name_that_could_lead_astray_starts_nothing(tmp_path):
-    with pytest.raises(CheckpointError, match="must be 1 to 64"):
-        job.start(tmp_path / "..", MODEL, digits(1))
 
 
 def test_a_job_writes_tensors_that_others_read(tiny_run, tmp_path):

@@ -8,11 +8,19 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from vae import datasets, gaussian
-from vae.config import FAMILIES, LIKELIHOODS, ModelConfig, TrainConfig
+from vae.config import FAMILIES, LIKELIHOODS, SCHEDULES, ModelConfig, TrainConfig
 from vae.elbo import point_terms
 from vae.embedding import embed
 from vae.model import VAE
-from vae.training import EpochStats, MeanTerms, NonFiniteLoss, choose_device, fit, mean_terms
+from vae.training import (
+    EpochStats,
+    MeanTerms,
+    NonFiniteLoss,
+    choose_device,
+    fit,
+    mean_terms,
+    remark,
+)
 
 HIDDEN = {"mlp": (16,), "conv": (4, 8)}
 
@@ -167,6 +175,156 @@ def test_one_step_is_one_step_of_adam_on_the_mean_loss_in_nats():
     assert stats.train.kl == pytest.approx(terms.kl.mean().item(), rel=1e-5)
 
 
+def still(model: VAE) -> VAE:
+    """The model with posteriors that are points: neither order nor noise matters to a batch."""
+    model.encoder.logvar.weight.data.zero_()
+    model.encoder.logvar.bias.data.fill_(-100)
+    return model
+
+
+ONE_BATCH = {"schedule": "constant", "learning_rate": 0.01, "kl_warmup": 0, "batch_size": 20}
+
+
+def test_a_dimension_within_its_free_bits_is_not_pushed():
+    # Two dimensions, of which the second one's KL is below the threshold and the first one's above.
+    model, by_hand = make(), make()
+    images = digits(20)
+    x = datasets.to_unit(images[0])
+    for m in (model, by_hand):
+        m.encoder.mu.bias.data = torch.tensor([3.0, 0.0])
+        m.encoder.logvar.weight.data.zero_()
+        m.encoder.logvar.bias.data = torch.tensor([-60.0, 0.1])
+        decoder = next(layer for layer in m.decoder.modules() if isinstance(layer, nn.Linear))
+        decoder.weight.data[:, 1] = 0  # the noise of the second dimension is of no consequence
+    mu, logvar = by_hand.encode(x)
+    q = torch.distributions.Normal(mu, (logvar / 2).exp())
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).mean(0)  # (D,)
+    free = kl[1].item() + 0.05
+    assert kl[1] < free < kl[0]
+    recon = point_terms(by_hand, x, torch.zeros(1, 20, 2)).recon.mean()
+    (recon + torch.maximum(kl, torch.tensor(free)).sum()).backward()
+
+    gradients = []
+    (stats,) = train(
+        model,
+        config(1, free_bits=free, **ONE_BATCH),
+        images,
+        on_step=lambda *_: gradients.extend(p.grad.clone() for p in model.parameters()),
+    )
+    assert stats.train.kl == pytest.approx(kl.sum().item(), rel=1e-5)  # reported as it is
+    assert by_hand.encoder.logvar.bias.grad[1] == 0
+    for gradient, expected in zip(gradients, by_hand.parameters(), strict=True):
+        if expected is decoder.weight:  # its slope at z2 is the noise's; all else is as by hand
+            gradient, slope = gradient[:, 0], expected.grad[:, 0]
+        else:
+            slope = expected.grad
+        torch.testing.assert_close(gradient, slope, rtol=1e-3, atol=1e-4)
+
+
+def test_a_gradient_is_cut_as_torch_cuts_it():
+    length, images = 0.5, digits(20)
+    model, by_hand = still(make()), still(make())
+    terms = point_terms(by_hand, datasets.to_unit(images[0]), torch.zeros(1, 20, 2))
+    (terms.recon + terms.kl).mean().backward()
+    before = nn.utils.clip_grad_norm_(by_hand.parameters(), length)
+    gradients = []
+    train(
+        model,
+        config(1, max_grad_norm=length, **ONE_BATCH),
+        images,
+        on_step=lambda *_: gradients.extend(p.grad.clone() for p in model.parameters()),
+    )
+    assert before > 2 * length
+    for gradient, expected in zip(gradients, by_hand.parameters(), strict=True):
+        torch.testing.assert_close(gradient, expected.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_the_average_of_the_weights_is_what_its_formula_says():
+    decay, images = 0.7, digits(100)
+    plain, steps = make(), []
+    train(plain, config(4), images, on_step=lambda *_: steps.append(weights(plain)))
+    averaged = make()
+    train(averaged, config(4, weight_average=decay), images)
+    expected = None
+    for done, newest in enumerate(steps, start=1):  # 16 steps
+        kept = min(decay, (done - 1) / (done + 9))
+        expected = {
+            name: tensor if expected is None else kept * expected[name] + (1 - kept) * tensor
+            for name, tensor in newest.items()
+        }
+    for name, tensor in weights(averaged).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-5)
+        assert not torch.equal(tensor, steps[-1][name])
+
+
+def test_patience_ends_the_training_and_keeps_the_best_weights():
+    model, images, seen = make(), digits(), []
+    settings = {"patience": 2, "learning_rate": 0.3, "schedule": "constant"}
+    for stats in fit(model, *images, config(50, **settings), "cpu"):
+        seen.append((stats.test.neg_elbo, weights(model)))
+    scores = [score for score, _ in seen]
+    best = scores.index(min(scores))
+    assert len(seen) == best + 3 < 50
+    assert equal(weights(model), seen[best][1])
+    eps = gaussian.noise_of_points(range(30), 1, 2, seed=0)
+    kept = mean_terms(model, images[1], eps)
+    assert kept.neg_elbo == pytest.approx(scores[best], rel=1e-6)
+
+
+def test_without_patience_the_last_weights_are_kept():
+    model, images = make(), digits()
+    (*_, last) = fit(model, *images, config(6, learning_rate=0.3, schedule="constant"), "cpu")
+    eps = gaussian.noise_of_points(range(30), 1, 2, seed=0)
+    assert mean_terms(model, images[1], eps).neg_elbo == pytest.approx(last.test.neg_elbo, rel=1e-6)
+
+
+@pytest.mark.parametrize("binarise", ["input", "all"])
+def test_pixels_are_drawn_anew_in_every_epoch(binarise):
+    # The weights stand still, and posteriors are points: what differs is the draws.
+    settings = {"learning_rate": 1e-12, "schedule": "constant", "binarise": binarise}
+    history = train(still(make()), config(4, **settings))
+    assert len({stats.train.recon for stats in history}) == 4
+    settings["binarise"] = "off"
+    history = train(still(make()), config(4, **settings))
+    recon = [stats.train.recon for stats in history]
+    assert recon == pytest.approx([recon[0]] * 4, rel=1e-5)
+
+
+def test_drawn_pixels_cost_what_grey_ones_cost_on_average():
+    # E log p(b|z) = log p(x|z), as the Bernoulli density is linear in x; a decoder that ignores z.
+    def recon(binarise: str) -> list[float]:
+        model = make(hidden=())
+        layer = next(m for m in model.decoder.modules() if isinstance(m, nn.Linear))
+        layer.weight.data.zero_()
+        layer.bias.data.copy_(torch.linspace(-2, 2, 64))
+        settings = {"learning_rate": 1e-12, "schedule": "constant", "binarise": binarise}
+        return [stats.train.recon for stats in train(model, config(40, **settings))]
+
+    drawn = torch.tensor(recon("all"), dtype=torch.float64)
+    (grey, *_) = recon("off")
+    assert drawn.std() > 0
+    assert abs(drawn.mean().item() - grey) < 4 * drawn.std().item() / 40**0.5
+    assert recon("input")[:3] == pytest.approx([grey] * 3, rel=1e-5)  # it is held against the grey
+
+
+def test_more_images_in_a_batch_than_there_are_is_one_step():
+    calls = []
+    train(make(), config(2, batch_size=1000), on_step=lambda *step: calls.append(step))
+    assert calls == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(("beta", "said"), [(0.0, "β = 0"), (100.0, "Posterior collapse")])
+def test_an_extreme_beta_trains_and_is_remarked_upon(beta, said):
+    settings = {"beta": beta, "learning_rate": 0.01, "kl_warmup": 0}
+    (*_, last) = train(make(), config(20, **settings), digits(512))
+    assert said in remark(config(20, **settings), last.test)
+
+
+def test_an_ordinary_training_needs_no_remark():
+    assert remark(config(), MeanTerms(20.0, 5.0)) is None
+    assert "longer KL warm-up" in remark(config(), MeanTerms(30.0, 0.01))
+
+
 # What is reported
 
 
@@ -277,7 +435,7 @@ def test_every_epoch_is_numbered_and_finite():
 
 
 @pytest.mark.parametrize(("n_train", "n_test", "batch_size"), [(5, 3, 64), (1, 1, 64), (33, 2, 32)])
-@pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_few_images_are_enough(n_train, n_test, batch_size, schedule):
     start = weights(make())
     for epochs in (1, 2, 3):

@@ -4,6 +4,8 @@
     model.safetensors      the weights
     metrics.jsonl          one line per epoch and split
     embedding.safetensors  mu, logvar, terms and labels of the held-out split
+    trainer.safetensors    until the training is finished: what it needs to go on
+    history/               the film of the training, see `vae.film`
 
 Every file is written beside its place and then renamed into it, so a reader never sees half of
 one. Nothing here can run code that a file brings along: there is no pickle.
@@ -28,15 +30,16 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.embedding import ARRAYS, Embedding
 from vae.model import VAE
-from vae.training import EpochStats
 
 FORMAT_VERSION = 1
 CONFIG, MODEL = "config.json", "model.safetensors"
 METRICS, EMBEDDING = "metrics.jsonl", "embedding.safetensors"
+TRAINER = "trainer.safetensors"
 METRIC_NAMES = (
     *("epoch", "split", "recon", "kl", "neg_elbo"),
     *("beta", "lr", "images_per_s", "seconds"),
@@ -117,7 +120,7 @@ class Run:
                 )
         with torch.device("meta"):
             model = VAE(self.model_config)
-        model.load_state_dict(state, assign=True)
+        model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
         return model.eval()
 
     def load_metrics(self) -> list[dict[str, Any]]:
@@ -137,12 +140,27 @@ class Run:
             rows.append(row)
         return rows
 
-    def load_embedding(self, of_earlier_weights: bool = False) -> Embedding | None:
-        """The stored embedding; None if there is none, or it belongs to other weights.
+    def load_trainer(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What `save_trainer` wrote; None if there is no such file.
 
-        Args:
-            of_earlier_weights: take it even so: a running job maps the space less often than it
-                saves weights.
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.path / TRAINER
+        if not path.exists():
+            return None
+        data = _read(path)
+        try:
+            tensors = safetensors.torch.load(data)
+            values = json.loads(_metadata(data)["state"])
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _not_safetensors(path, error) from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path} does not hold the state of a training")
+        return tensors, values
+
+    def load_embedding(self) -> Embedding | None:
+        """The stored embedding; None if there is none, or it belongs to other weights.
 
         Raises:
             CheckpointError: the file is damaged or does not fit the config.
@@ -151,8 +169,7 @@ class Run:
         if not path.exists():
             return None
         metadata, embedding = _read_embedding(path, self.model_config.latent_dim)
-        is_current = metadata.get("model_sha256") == self.fingerprint()
-        return embedding if is_current or of_earlier_weights else None
+        return embedding if metadata.get("model_sha256") == self.fingerprint() else None
 
 
 def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> Run:
@@ -173,7 +190,7 @@ def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> 
         "format_version": FORMAT_VERSION,
         "model": model_config.to_dict(),
         "train": train_config.to_dict(),
-        "held_out": f"{train_config.dataset}, split 'test'",
+        "held_out": f"{train_config.held_out_dataset}, split 'test'",
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -203,16 +220,33 @@ def move(run: Run, path: Path) -> Run:
     return replace(run, path=path)
 
 
-def save_model(run: Run, model: VAE) -> None:
-    """Writes the weights. Raises CheckpointError if that fails; the old file then stays."""
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+def save_model(run: Run, model: VAE, dtype: torch.dtype = torch.float32) -> None:
+    """Writes the weights. Raises CheckpointError if that fails; the old file then stays.
+
+    Args:
+        run: where.
+        model: what.
+        dtype: of the numbers in the file: float32, or float16 for half the size.
+    """
+    state = {name: tensor.detach().cpu().to(dtype) for name, tensor in model.state_dict().items()}
     write_atomic(run.path / MODEL, safetensors.torch.save(state))
 
 
-def save_metrics(run: Run, history: Iterable[EpochStats]) -> None:
-    """Writes metrics.jsonl anew. Raises CheckpointError if that fails; the old file then stays."""
-    lines = [json.dumps(row) + "\n" for stats in history for row in stats.rows()]
-    write_atomic(run.path / METRICS, "".join(lines).encode())
+def save_metrics(run: Run, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes metrics.jsonl anew. Raises CheckpointError if that fails; the old file then stays.
+
+    Args:
+        run: where.
+        rows: as `EpochStats.rows` and `Run.load_metrics` give them.
+    """
+    write_atomic(run.path / METRICS, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def save_trainer(run: Run, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Writes what `Trainer.state` gave. Raises CheckpointError if it fails; the old file stays."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(tensors, {"state": json.dumps(values)})
+    write_atomic(run.path / TRAINER, data)
 
 
 def save_embedding(run: Run, embedding: Embedding) -> None:
@@ -242,7 +276,7 @@ def open_run(path: str | Path) -> Run:
     """
     path = Path(path)
     try:
-        if path.name in (CONFIG, MODEL, METRICS, EMBEDDING) and not path.is_dir():
+        if path.name in (CONFIG, MODEL, METRICS, EMBEDDING, TRAINER) and not path.is_dir():
             path = path.parent
         exists = path.exists()
     except OSError as error:  # a name that is too long, or a folder that may not be looked into
@@ -388,10 +422,10 @@ def _check_header(path: Path, config: ModelConfig) -> None:
     for name, shape in expected.items():
         if name not in found:
             raise CheckpointError(f"{path} lacks the tensor '{name}' that {CONFIG} calls for")
-        if found[name] != (shape, "F32"):
+        if found[name][0] != shape or found[name][1] not in ("F32", "F16"):
             raise CheckpointError(
                 f"{path}: the tensor '{name}' is {found[name][1]} {list(found[name][0])}, but "
-                f"{CONFIG} calls for F32 {list(shape)}; these two files are not of one run"
+                f"{CONFIG} calls for F32 or F16 {list(shape)}; these two files are not of one run"
             )
     if extra := sorted(set(found) - set(expected)):
         raise CheckpointError(
@@ -399,15 +433,18 @@ def _check_header(path: Path, config: ModelConfig) -> None:
         )
 
 
+def _metadata(data: bytes) -> dict[str, str]:
+    """Of a safetensors file, from its bytes: the file itself may be replaced meanwhile."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header.get("__metadata__") or {}
+
+
 def _read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embedding]:
     data = _read(path)
     try:
-        arrays = safetensors.numpy.load(data)
-        # From the same bytes: the file may be replaced while a training goes on.
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        arrays, metadata = safetensors.numpy.load(data), _metadata(data)
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise _not_safetensors(path, error) from error
-    metadata = header.get("__metadata__") or {}
 
     def require(condition: bool, what: str) -> None:
         if not condition:

@@ -1,26 +1,36 @@
-"""The command line: python -m vae train | evaluate | terms | list | export | bench."""
+"""The command line: python -m vae COMMAND; see `_parser` for the commands."""
 
 import argparse
 import json
 import math
+import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+import torch
 from tqdm import tqdm
 
-from vae import checkpoint, config, datasets, job
+from vae import checkpoint, config, datasets, distributed, film, job, workbench
 from vae.checkpoint import CheckpointError
 from vae.config import ModelConfig, TrainConfig
+from vae.distributed import PeerLost
 from vae.embedding import N_SAMPLES, Embedding, embed, log_px
 from vae.model import VAE
-from vae.training import NonFiniteLoss, choose_device
+from vae.training import EpochStats, NonFiniteLoss, choose_device, fastest_precision, remark
 
-_MODEL, _TRAIN = ModelConfig(image_shape=(1, 1, 1)), TrainConfig(dataset="digits", epochs=1)
+_MODEL_SETTINGS = tuple(f.name for f in fields(ModelConfig) if f.name != "image_shape")
+_TRAIN_SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name != "dataset")
 
+_SHRUNK_FRAMES = 18  # of the film
+_BACKGROUND = "let every other process go first"
 _BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
 _MAX_SAMPLES = 1_000_000
 
@@ -28,12 +38,16 @@ _EPILOG = """\
 examples:
   python -m vae train --dataset digits
       a 2-D VAE of scikit-learn's digits, in under a minute
-  python -m vae train --dataset mnist --epochs 5 --latent-dim 10 --name mnist-10d
+  python -m vae train --dataset mnist --preset standard --latent-dim 10 --name mnist-10d
+  python -m vae train --resume checkpoints/mnist-10d
+  torchrun --nproc-per-node=2 -m vae train --dataset mnist
   python -m vae evaluate checkpoints/digits-2d --importance-samples 500
   python -m vae terms checkpoints/digits-2d --output terms.csv
   python -m vae list
+  python -m vae shrink checkpoints/digits-2d
+  python -m vae queue
   python -m vae export checkpoints/digits-2d
-  python -m vae bench live
+  python -m vae bench train
 
 All terms are in nats per image, summed over its pixels. Data sets that are not part of a package
 are kept in data/, or in the folder that the environment variable VAE_DATA names.
@@ -41,20 +55,29 @@ are kept in data/, or in the folder that the environment variable VAE_DATA names
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0, 1 (training diverged), 2 (bad input), 130."""
+    """Runs one command; returns the exit code: 0, 1 (training broke off), 2 (bad input), 130."""
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+    except PeerLost as error:
+        _say(error, up_to_rank=1)  # the one that is gone may be the first
+        return 1
     except NonFiniteLoss as error:
-        print(f"vae: {error}", file=sys.stderr)
+        _say(error)
         return 1
     except (ValueError, OSError) as error:
-        print(f"vae: {' '.join(str(error).split())}", file=sys.stderr)
+        _say(error)
         return 2
     except KeyboardInterrupt:
-        print("vae: stopped", file=sys.stderr)
+        _say("stopped")
         return 130
     return 0
+
+
+def _say(what: object, up_to_rank: int = 0) -> None:
+    """One sentence on stderr, not one from each process of a group, which is over by now."""
+    if int(os.environ.get("RANK", 0)) <= up_to_rank:
+        print(f"vae: {' '.join(str(what).split())}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,73 +112,89 @@ def _parser() -> argparse.ArgumentParser:
         _train,
         "train a VAE into a new run folder",
         "The folder can be opened by the app while training goes on. Ctrl-C stops; the last whole "
-        "epoch is kept.",
+        "epoch is kept, and --resume goes on from it. Under torchrun several processes train one "
+        "model.",
     )
     train.add_argument(
-        "--dataset", default="digits", metavar="NAME", help=f"{', '.join(datasets.NAMES)} [digits]"
+        "--resume",
+        type=Path,
+        metavar="PATH",
+        help="go on with the run in this folder, whose settings it keeps",
     )
-    train.add_argument("--name", help="of the run [DATASET-Kd]")
     train.add_argument(
         "--folder", type=Path, help="where run folders are kept [checkpoints/, or VAE_CHECKPOINTS]"
     )
-    train.add_argument(
-        "--latent-dim", type=int, default=_MODEL.latent_dim, metavar="K", help="dimensions of z [2]"
-    )
-    train.add_argument("--family", default=_MODEL.family, help="mlp or conv [mlp]")
-    train.add_argument(
-        "--hidden",
-        metavar="N,N,...",
-        help="encoder's layers from the image inwards, mirrored by the decoder: widths for mlp, "
-        "channels of the stride-2 stages for conv; '' for a linear VAE [256,256,128 or 32,64]",
-    )
-    train.add_argument(
-        "--activation", default=_MODEL.activation, help=f"{', '.join(config.ACTIVATIONS)} [gelu]"
-    )
-    train.add_argument(
-        "--likelihood",
-        default=_MODEL.likelihood,
-        help=f"p(x|z): {', '.join(config.LIKELIHOODS)} [bernoulli]",
-    )
-    train.add_argument(
-        "--epochs", type=int, metavar="N", help="passes over the data [about 4,500 steps' worth]"
-    )
-    train.add_argument(
-        "--batch-size",
-        type=int,
-        default=_TRAIN.batch_size,
-        metavar="N",
-        help="images per step [64]",
-    )
-    train.add_argument(
-        "--learning-rate",
-        type=float,
-        default=_TRAIN.learning_rate,
-        metavar="X",
-        help="of Adam; the highest one for one-cycle [0.002]",
-    )
-    train.add_argument(
-        "--schedule",
-        default=_TRAIN.schedule,
-        help="of the learning rate: one-cycle or constant [one-cycle]",
-    )
-    train.add_argument(
-        "--beta", type=float, default=_TRAIN.beta, metavar="X", help="weight of the KL term [1]"
-    )
-    train.add_argument(
-        "--kl-warmup",
-        type=float,
-        default=_TRAIN.kl_warmup,
-        metavar="SHARE",
-        help="share of the steps over which that weight climbs from 0 [0.3]",
-    )
-    train.add_argument(
-        "--seed",
-        type=int,
-        default=_TRAIN.seed,
-        metavar="N",
-        help="of the first weights, the images' order and every draw [0]",
-    )
+    train.add_argument("--name", help="of the run [DATASET-Kd]")
     train.add_argument("--device", help="cuda, mps or cpu [the fastest there is]")
+
+    train.add_argument("--background", action="store_true", help=_BACKGROUND)
+
+    def setting(name: str, help_: str, **options: Any) -> None:
+        # None where nothing was said: the preset then decides.
+        train.add_argument(f"--{name}", help=help_, **options)
+
+    setting("dataset", f"{', '.join(datasets.NAMES)} [digits]", metavar="NAME")
+    setting(
+        "preset",
+        "the settings that the others start from: "
+        + "; ".join(f"{name} (MNIST: {preset.summary})" for name, preset in config.PRESETS.items())
+        + " [quick]",
+        choices=config.PRESETS,
+    )
+    setting("latent-dim", "dimensions of z [2]", type=int, metavar="K")
+    setting("family", "mlp or conv [mlp]")
+    setting(
+        "hidden",
+        "encoder's layers from the image inwards, mirrored by the decoder: widths for mlp, "
+        "channels of the stride-2 stages for conv; '' for a linear VAE",
+        metavar="N,N,...",
+    )
+    setting("activation", f"{', '.join(config.ACTIVATIONS)} [gelu]")
+    setting("likelihood", f"p(x|z): {', '.join(config.LIKELIHOODS)} [bernoulli]")
+    setting("epochs", "passes over the data", type=int, metavar="N")
+    setting("batch-size", "images per step", type=int, metavar="N")
+    setting(
+        "learning-rate",
+        "of Adam; the highest one for one-cycle, the first one for cosine",
+        type=float,
+        metavar="X",
+    )
+    setting("schedule", f"{', '.join(config.SCHEDULES)} [one-cycle]")
+    setting("beta", "weight of the KL term [1]", type=float, metavar="X")
+    setting("kl-warmup", "share of the steps over which beta is reached", type=float, metavar="X")
+    setting(
+        "free-bits", "nats of KL that each dimension has for nothing [0]", type=float, metavar="X"
+    )
+    setting(
+        "binarise",
+        "what is drawn as 0 or 1 each time it is read: off, input (what the encoder reads) or all",
+    )
+    setting("max-grad-norm", "cut longer gradients; 0: none [0]", type=float, metavar="X")
+    setting(
+        "weight-average", "decay of an average of the weights; 0: none [0]", type=float, metavar="X"
+    )
+    setting(
+        "patience",
+        "epochs without a better held-out bound after which training ends, the best weights kept; "
+        "0: never [0]",
+        type=int,
+        metavar="N",
+    )
+    setting(
+        "precision",
+        f"of the matrix products: {', '.join(config.PRECISIONS)}, or auto, the faster here [auto]",
+    )
+    setting("seed", "of the first weights, the images' order and every draw [0]", type=int)
+
+    queue = add(
+        "queue",
+        _queue,
+        "train the runs that wait in the queue, one after another",
+        "The Train page starts this by itself; it ends when nothing waits.",
+    )
+    queue.add_argument("--folder", type=Path, help="[checkpoints/, or VAE_CHECKPOINTS]")
+    queue.add_argument("--device", help="cuda, mps or cpu [the fastest there is]")
+    queue.add_argument("--background", action="store_true", help=_BACKGROUND)
 
     evaluate = add(
         "evaluate",
@@ -186,6 +225,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="also estimate log p(x) with K importance samples per point, with its standard error",
     )
+    evaluate.add_argument(
+        "--neighbours",
+        action="store_true",
+        help="also print leave-one-out 5-nearest-neighbour accuracy on mu, and trustworthiness",
+    )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     terms.add_argument(
         "--output",
@@ -196,6 +240,14 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = add("list", _list, "list the run folders there are", "Broken ones say why.")
     listing.add_argument("--folder", type=Path, help="[checkpoints/, or VAE_CHECKPOINTS]")
+
+    shrink = add(
+        "shrink",
+        _shrink,
+        "store a finished run's weights in half precision and thin its film",
+        "The terms are computed anew, and how far they moved is printed.",
+    )
+    shrink.add_argument("path", metavar="PATH", help="a run folder, or a file in one")
 
     export = add(
         "export",
@@ -211,77 +263,123 @@ def _parser() -> argparse.ArgumentParser:
         "bench",
         _bench,
         "measure, against a baseline in the same run",
-        "live: what a dragging hand sees in a real Chromium, the server-side slider and the bare "
-        "decode in torch beside it; needs tests/requirements.txt and a Chromium.",
+        "train: images per second of our loop, of the textbook's, and of the matrix products "
+        "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
+        "the bare decode in torch beside it; needs tests/requirements.txt and a Chromium.",
     )
-    bench.add_argument("what", choices=["live"], metavar="live")
+    bench.add_argument("what", choices=["train", "live"], metavar="train|live")
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
     return parser
 
 
 def _train(options: argparse.Namespace) -> None:
-    source = datasets.describe(options.dataset)
-    if options.hidden is None:
-        hidden = config.usual_hidden(options.family)
-    else:
-        hidden = config.parse_hidden(options.hidden)
-    model_config = ModelConfig(
-        image_shape=source.image_shape,
-        latent_dim=options.latent_dim,
-        family=options.family,
-        hidden=hidden,
-        activation=options.activation,
-        likelihood=options.likelihood,
+    if options.background:
+        workbench.step_back()
+    # What torchrun, or a system that shuts down, asks with.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with distributed.group(options.device) as device:
+        device = device or choose_device(options.device)
+        path, begin = _resumed(options) if options.resume else _new(options, device)
+        last: EpochStats | None = None
+        speeds = []
+        is_first = distributed.rank() == 0
+        with tqdm(
+            unit="step",
+            desc=path.name,
+            dynamic_ncols=True,
+            delay=_BAR_DELAY_S,
+            disable=not is_first,
+        ) as bar:
+
+            def on_step(step: int, n_steps: int) -> None:
+                bar.total = n_steps
+                bar.update(step - bar.n)
+
+            for last in begin(device, on_step):
+                speeds.append(last.images_per_s)
+                bar.set_postfix_str(
+                    f"epoch {last.epoch}, held-out -ELBO {last.test.neg_elbo:.2f}", refresh=False
+                )
+        if not is_first:
+            return
+        if last is None:
+            if job.status(path).state == "finished":  # killed after its last epoch
+                return
+            raise ValueError("stopped before the first epoch ended; nothing was learnt")
+        print(
+            f"{path}: epoch {last.epoch}, held-out recon {last.test.recon:.2f} + "
+            f"KL {last.test.kl:.2f} = -ELBO {last.test.neg_elbo:.2f} nats per image; "
+            f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
+        )
+        if note := remark(checkpoint.open_run(path).train_config, last.test):
+            print(note)
+
+
+_Begin = Callable[[torch.device, Callable[[int, int], None]], Iterator[EpochStats]]
+
+
+def _resumed(options: argparse.Namespace) -> tuple[Path, _Begin]:
+    refused = ("folder", "name", "dataset", "preset", *_MODEL_SETTINGS, *_TRAIN_SETTINGS)
+    if given := [name for name in refused if getattr(options, name) is not None]:
+        raise ValueError(
+            f"--{given[0].replace('_', '-')} cannot go with --resume: a run keeps its settings; "
+            "leave it out, or train a new run"
+        )
+    path = checkpoint.open_run(options.resume).path
+    return path, partial(job.resume, path)
+
+
+def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begin]:
+    dataset = options.dataset or "digits"
+    source = datasets.describe(dataset)
+    model, train = config.preset(
+        options.preset or "quick", source.n_train, options.family or "mlp", options.batch_size
     )
-    epochs = options.epochs
-    if epochs is None:
-        epochs = config.usual_epochs(source.n_train, max(1, options.batch_size))
-    train_config = TrainConfig(
-        dataset=options.dataset,
-        epochs=epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        schedule=options.schedule,
-        beta=options.beta,
-        kl_warmup=options.kl_warmup,
-        seed=options.seed,
-    )
-    name = options.name or f"{options.dataset}-{options.latent_dim}d"
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    if options.hidden is not None:
+        given["hidden"] = config.parse_hidden(options.hidden)
+    model |= {name: given[name] for name in _MODEL_SETTINGS if name in given}
+    train |= {name: given[name] for name in _TRAIN_SETTINGS if name in given}
+    if train["precision"] == "auto":
+        train["precision"] = fastest_precision(device)
+    model_config = ModelConfig(image_shape=source.image_shape, **model)
+    train_config = TrainConfig(dataset=dataset, **train)
+    name = options.name or f"{dataset}-{model_config.latent_dim}d"
     path = (options.folder or checkpoint.folder()) / checkpoint.check_name(name)
-    speeds = []
-    with tqdm(unit="step", desc=name, dynamic_ncols=True, delay=_BAR_DELAY_S) as bar:
+    return path, partial(job.train, path, model_config, train_config)
 
-        def on_step(step: int, n_steps: int) -> None:
-            bar.total = n_steps
-            bar.update(step - bar.n)
 
-        for stats in job.train(path, model_config, train_config, options.device, on_step):
-            speeds.append(stats.images_per_s)
-            bar.set_postfix_str(
-                f"epoch {stats.epoch}, held-out -ELBO {stats.test.neg_elbo:.2f}", refresh=False
-            )
-    if not speeds:
-        raise ValueError("stopped before the first epoch ended; nothing was learnt")
-    print(
-        f"{path}: epoch {stats.epoch}, held-out recon {stats.test.recon:.2f} + "
-        f"KL {stats.test.kl:.2f} = -ELBO {stats.test.neg_elbo:.2f} nats per image; "
-        f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
-    )
+def _queue(options: argparse.Namespace) -> None:
+    def tell(path: Path, stats: EpochStats) -> None:
+        print(f"{path.name}: epoch {stats.epoch}, held-out -ELBO {stats.test.neg_elbo:.2f}")
+
+    if options.background:
+        workbench.step_back()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    workbench.work(options.folder or checkpoint.folder(), options.device, tell)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    model, dataset, embedding = _embed(options)
-    result = embedding.means()
-    result["bits_per_dim"] = result["neg_elbo"] / (dataset.images[0].numel() * math.log(2))
-    if options.importance_samples is not None:
-        with _progress("log p(x)") as progress:
-            values, stderr = log_px(
-                model, dataset, options.importance_samples, options.seed, progress
-            )
-        result["log_px"] = float(values.mean(dtype="float64"))
-        # The points' errors are independent, so the mean's variance is theirs over n squared.
-        total = float((stderr.astype("float64") ** 2).sum()) ** 0.5
-        result["log_px_stderr"] = total / len(values) if math.isfinite(total) else None
+    with distributed.group(options.device) as device:
+        model, dataset, embedding = _embed(options, device)
+        result = embedding.means()
+        result["bits_per_dim"] = result["neg_elbo"] / (dataset.images[0].numel() * math.log(2))
+        if options.importance_samples is not None:
+            with _progress("log p(x)") as progress:
+                values, stderr = log_px(
+                    model, dataset, options.importance_samples, options.seed, progress, True
+                )
+            result["log_px"] = float(values.mean(dtype="float64"))
+            # The points' errors are independent, so the mean's variance is theirs over n squared.
+            total = float((stderr.astype("float64") ** 2).sum()) ** 0.5
+            result["log_px_stderr"] = total / len(values) if math.isfinite(total) else None
+        if distributed.rank() > 0:
+            return
+    if options.neighbours:
+        from vae.diagnostics import neighbourhood  # scikit-learn takes a while to load
+
+        images, labels = dataset.images.numpy(), dataset.labels.numpy()
+        result |= neighbourhood(embedding.mu, labels, images)._asdict()
     if options.json:
         print(json.dumps(result))
         return
@@ -299,7 +397,10 @@ def _terms(options: argparse.Namespace) -> None:
         raise ValueError(f"--output (={options.output}) must end in .csv or .parquet")
     from vae import tables  # pandas takes half a second that the other commands need not wait
 
-    embedding = _embed(options)[2]
+    with distributed.group(options.device) as device:
+        embedding = _embed(options, device)[2]
+        if distributed.rank() > 0:
+            return
     data = (tables.as_csv if suffix == ".csv" else tables.as_parquet)(embedding)
     if options.output:
         checkpoint.write_atomic(options.output, data)
@@ -328,6 +429,28 @@ def _list(options: argparse.Namespace) -> None:
         print(f"{name:24} cannot be opened: {reason}")
 
 
+def _shrink(options: argparse.Namespace) -> None:
+    run = checkpoint.open_run(options.path)
+    if (state := job.status(run.path).state) != "finished":
+        raise ValueError(f"{run.path} is {state}; only a finished run can be shrunk")
+    dataset = datasets.load(run.train_config.held_out_dataset, "test")
+    before = run.load_embedding() or embed(run.load_model(), dataset)
+    model = run.load_model()
+    if any(not tensor.half().isfinite().all() for tensor in model.state_dict().values()):
+        raise ValueError(f"{run.path} has weights that are too large for half precision")
+    checkpoint.save_model(run, model, torch.float16)
+    after = embed(run.load_model(), dataset)
+    checkpoint.save_embedding(run, after)
+    moved = {name: after.means()[name] - before.means()[name] for name in ("recon", "kl")}
+    single = np.percentile(abs(after.neg_elbo - before.neg_elbo), (50, 95, 100))
+    film.thin(run, _SHRUNK_FRAMES)
+    print(
+        f"{run.path}: mean recon moved by {moved['recon']:+.4f} and mean KL by "
+        f"{moved['kl']:+.4f} nats per image; the -ELBO of a single image by {single[0]:.3f} "
+        f"(median), {single[1]:.3f} (95 %), {single[2]:.3f} (at most)"
+    )
+
+
 def _export(options: argparse.Namespace) -> None:
     from vae.live import export  # plotly takes a while to load
 
@@ -340,12 +463,14 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from vae.bench import live
+    from importlib import import_module
 
-    live.main(options.json)
+    import_module(f"vae.bench.{options.what}").main(options.json)
 
 
-def _embed(options: argparse.Namespace) -> tuple[VAE, datasets.Dataset, Embedding]:
+def _embed(
+    options: argparse.Namespace, device: torch.device | None
+) -> tuple[VAE, datasets.Dataset, Embedding]:
     for name in ("limit", "samples", "importance_samples"):
         value = getattr(options, name, None)
         if value is not None and not 1 <= value <= _MAX_SAMPLES:
@@ -354,19 +479,24 @@ def _embed(options: argparse.Namespace) -> tuple[VAE, datasets.Dataset, Embeddin
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed (={options.seed}) must be from 0 to {2**63 - 1}")
     run = checkpoint.open_run(options.path)
-    model = run.load_model().to(choose_device(options.device))
-    dataset = datasets.load(options.dataset or run.train_config.dataset, options.split)
+    model = run.load_model().to(device or choose_device(options.device))
+    dataset = datasets.load(options.dataset or run.train_config.held_out_dataset, options.split)
     if options.limit is not None:
         dataset = dataset.first(options.limit)
     with _progress("terms") as progress:
-        return model, dataset, embed(model, dataset, options.samples, options.seed, progress)
+        return model, dataset, embed(model, dataset, options.samples, options.seed, progress, True)
 
 
 @contextmanager
 def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """A bar that is called with (points done, points in all), gone when the work is."""
     with tqdm(
-        desc=description, unit="point", leave=False, dynamic_ncols=True, delay=_BAR_DELAY_S
+        desc=description,
+        unit="point",
+        leave=False,
+        dynamic_ncols=True,
+        delay=_BAR_DELAY_S,
+        disable=distributed.rank() > 0,
     ) as bar:
 
         def show(done: int, total: int) -> None:

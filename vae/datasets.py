@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae.config import BINARISED
+
 SPLITS = ("test", "train", "all")
 HELD_OUT_SHARE = 0.2
 
@@ -89,7 +91,8 @@ def load(name: str, split: str = "test") -> Dataset:
     """The data set of that name.
 
     Args:
-        name: one of NAMES.
+        name: one of NAMES; with "-binarised" behind it, its pixels are drawn as 0 or 1, once and
+            with seed 0 (Salakhutdinov & Murray, 2008).
         split: one of SPLITS.
 
     Raises:
@@ -99,6 +102,10 @@ def load(name: str, split: str = "test") -> Dataset:
     source = describe(name)
     if split not in SPLITS:
         raise DatasetError(f"split (={split!r}) must be one of: {', '.join(SPLITS)}")
+    if name.endswith(BINARISED):
+        grey = load(name.removesuffix(BINARISED), split)
+        drawn = binarise(grey.images, torch.Generator().manual_seed(0))
+        return dataclasses.replace(grey, name=name, images=drawn)
     if split != "all":
         return source.load(split)
     train, test = source.load("train"), source.load("test")
@@ -115,7 +122,7 @@ def load(name: str, split: str = "test") -> Dataset:
 def describe(name: str) -> Source:
     """Title, image shape and a note, without loading anything. Raises DatasetError if unknown."""
     try:
-        return _SOURCES[name]
+        return _SOURCES[name.removesuffix(BINARISED)]
     except KeyError:
         raise DatasetError(
             f"unknown data set {name!r}; choose one of: {', '.join(NAMES)}"
@@ -135,6 +142,19 @@ def folder() -> Path:
 def to_unit(images: Tensor) -> Tensor:
     """uint8 images as the floats in [0, 1] that models read, same shape."""
     return images.float().div_(255)
+
+
+def binarise(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each pixel as 0 or 255, drawn with its grey level as the probability of 255.
+
+    Args:
+        images: uint8, shape (N, C, H, W), on the generator's device.
+        generator: what draws.
+    """
+    draws = torch.randint(
+        0, 255, images.shape, dtype=torch.uint8, generator=generator, device=images.device
+    )
+    return torch.where(draws < images, 255, 0).to(torch.uint8)
 
 
 def _is_held_out(n: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae import gaussian
+from vae import distributed, gaussian
 from vae.datasets import Dataset, to_unit
 from vae.elbo import decodes_at_once, importance_weighted_bound, log_likelihood, point_terms
 from vae.model import VAE
@@ -112,6 +112,7 @@ def embed(
     n_samples: int = N_SAMPLES,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    shared: bool = False,
 ) -> Embedding:
     """Encodes every point and estimates its terms, in pieces of bounded memory.
 
@@ -123,6 +124,8 @@ def embed(
         n_samples: S, at least 1.
         seed: of the noise.
         progress: called with (points done, points in all).
+        shared: in a group of processes (`vae.distributed`), all of which call this, each computes
+            its share of the points; the first has the whole result, the others their own rows.
 
     Raises:
         ValueError: images of another shape than the model's.
@@ -130,7 +133,7 @@ def embed(
     D = model.config.latent_dim
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS if name != "labels"}
     chunk = max(1, decodes_at_once(math.prod(dataset.image_shape)) // n_samples)
-    for rows in torch.arange(len(dataset)).split(chunk):
+    for rows in _rows(dataset, shared).split(chunk):
         x = to_unit(dataset.images[rows]).to(model.device)
         mu, logvar = model.encode(x)
         eps = gaussian.noise_of_points(rows.tolist(), n_samples, D, seed).to(model.device)
@@ -143,8 +146,9 @@ def embed(
         }
         for name, value in values.items():
             columns[name].append(value.cpu().numpy())
-        if progress:
+        if progress and len(rows):
             progress(int(rows[-1]) + 1, len(dataset))
+    whole = {name: _together(np.concatenate(parts), shared) for name, parts in columns.items()}
     return Embedding(
         dataset=dataset.name,
         split=dataset.split,
@@ -153,7 +157,7 @@ def embed(
         class_names=dataset.class_names,
         labels=dataset.labels.numpy(),
         factors={name: values.numpy() for name, values in dataset.factors.items()},
-        **{name: np.concatenate(parts) for name, parts in columns.items()},
+        **whole,
     )
 
 
@@ -164,8 +168,11 @@ def log_px(
     n_samples: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    shared: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`elbo.importance_weighted_bound` with K = n_samples for every point of a data set.
+
+    Arguments as in `embed`.
 
     Returns:
         The estimates of log p(x) and their standard errors, each (N,), in nats.
@@ -174,14 +181,30 @@ def log_px(
     results = []
     # A chunk's noise is drawn whole, so it shrinks as K grows.
     chunk = max(1, min(256, 2**24 // (n_samples * D)))
-    for rows in torch.arange(len(dataset)).split(chunk):
+    for rows in _rows(dataset, shared).split(chunk):
         x = to_unit(dataset.images[rows]).to(model.device)
         eps = gaussian.noise_of_points(rows.tolist(), n_samples, D, seed).to(model.device)
         results.append(torch.stack(importance_weighted_bound(model, x, eps)).cpu().numpy())
-        if progress:
+        if progress and len(rows):
             progress(int(rows[-1]) + 1, len(dataset))
-    bound, stderr = np.concatenate(results, axis=1)
+    bound, stderr = _together(np.concatenate(results, axis=1).T, shared).T
     return bound, stderr
+
+
+def _rows(dataset: Dataset, shared: bool) -> torch.Tensor:
+    rows = torch.arange(len(dataset))
+    return distributed.share(rows) if shared else rows
+
+
+def _together(rows: np.ndarray, shared: bool) -> np.ndarray:
+    """The rows of all processes in the order of the data set; each has those of `_rows`."""
+    shares = distributed.gather(rows) if shared else None
+    if shares is None:
+        return rows
+    whole = np.empty((sum(map(len, shares)), *rows.shape[1:]), rows.dtype)
+    for rank, share in enumerate(shares):
+        whole[rank :: len(shares)] = share
+    return whole
 
 
 def _mean(values: np.ndarray) -> float:

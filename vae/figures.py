@@ -4,14 +4,16 @@ Colours are fixed here and legible on light and dark; backgrounds, grids and fon
 page's theme.
 """
 
+import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.colors
 import plotly.graph_objects as go
 
 from vae.embedding import Embedding
+from vae.film import SIDE, Frame
 
 # Petroff's ten colours, safe for colour-blind eyes (Petroff, 2021: Accessible color sequences).
 CLASS_COLOURS = (
@@ -232,37 +234,271 @@ def pixel_map(values: np.ndarray, side: int) -> go.Figure:
     return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
 
-def training_curves(rows: Sequence[dict], name: str, n_epochs: int, height: int = 190) -> go.Figure:
-    """One term over the epochs, for the training images and the held-out ones, nats per image.
+def training_curves(
+    runs: Mapping[str, Sequence[dict]], name: str, log: bool = False, height: int = 190
+) -> go.Figure:
+    """One term over the epochs, in nats per image.
 
-    The first tenth of the epochs may leave the picture at the top: training starts so far from
-    where it ends that the rest would be a flat line.
+    The first tenth of the epochs may leave a linear picture at the top: training starts so far
+    from where it ends that the rest would be a flat line.
+
+    Args:
+        runs: the rows of metrics.jsonl by the name of their run. A single run shows its training
+            images beside the held-out ones; of several only the latter are drawn.
+        name: a key of TERMS.
+        log: both axes logarithmic.
+        height: in pixels.
     """
     figure = go.Figure()
-    last = max((row["epoch"] for row in rows), default=0)
-    late = [row[TERMS[name]] for row in rows if row["epoch"] > last / 10]
-    span = (min(late), max(late)) if late else (0.0, 1.0)
-    margin = 0.06 * (span[1] - span[0]) or 1.0
-    for split, label, colour in (
-        ("train", "train", TRAIN_COLOUR),
-        ("test", "held-out", TEST_COLOUR),
-    ):
-        of_split = [row for row in rows if row["split"] == split]
-        figure.add_scatter(
-            x=[row["epoch"] for row in of_split],
-            y=[row[TERMS[name]] for row in of_split],
-            name=label,
-            mode="lines" if len(of_split) > 1 else "markers",
-            line={"color": colour, "width": 2},
-            hovertemplate="epoch %{x}: %{y:.2f} nats<extra>" + label + "</extra>",
-        )
+    alone = len(runs) == 1
+    late = []
+    for number, (run, rows) in enumerate(runs.items()):
+        last = max((row["epoch"] for row in rows), default=0)
+        late += [row[TERMS[name]] for row in rows if row["epoch"] > last / 10]
+        splits = [("train", "train", TRAIN_COLOUR)] if alone else []
+        colour = TEST_COLOUR if alone else CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        for split, label, its_colour in [*splits, ("test", "held-out" if alone else run, colour)]:
+            of_split = [row for row in rows if row["split"] == split]
+            label = html.escape(label, quote=False)
+            figure.add_scatter(
+                x=[row["epoch"] for row in of_split],
+                y=[row[TERMS[name]] for row in of_split],
+                name=label,
+                mode="lines" if len(of_split) > 1 else "markers",
+                line={"color": its_colour, "width": 2},
+                hovertemplate="epoch %{x}: %{y:.2f} nats<extra>" + label + "</extra>",
+            )
     figure = _plain(figure, height, "epoch", f"{name}, nats")
-    return figure.update_layout(
-        xaxis={"range": [0, n_epochs]},
-        yaxis={"range": [span[0] - margin, span[1] + margin]},
+    figure.update_layout(
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
         margin={"t": 28},
+        uirevision="curves",
     )
+    if log:
+        return figure.update_xaxes(type="log").update_yaxes(type="log")
+    span = (min(late), max(late)) if late else (0.0, 1.0)
+    margin = 0.06 * (span[1] - span[0]) or 1.0
+    figure.update_xaxes(rangemode="tozero")
+    return figure.update_yaxes(range=[span[0] - margin, span[1] + margin])
+
+
+def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go.Figure:
+    """Recon against KL of the held-out images, epoch by epoch: each run's way through the plane.
+
+    The KL is the rate and recon the distortion (Alemi et al., 2018); along a dotted line their sum,
+    -ELBO, is the same. As in `training_curves` the first tenth of the epochs may lie outside.
+
+    Args:
+        runs: the rows of metrics.jsonl by the name of their run.
+        height: in pixels.
+    """
+    figure = go.Figure()
+    late = []
+    for number, (run, rows) in enumerate(runs.items()):
+        held_out = [row for row in rows if row["split"] == "test"]
+        if not held_out:
+            continue
+        colour = TEST_COLOUR if len(runs) == 1 else CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        late += [row for row in held_out if row["epoch"] > held_out[-1]["epoch"] / 10]
+        label = html.escape(run, quote=False)
+        figure.add_scatter(
+            x=[row["kl"] for row in held_out],
+            y=[row["recon"] for row in held_out],
+            customdata=[(row["epoch"], row["neg_elbo"]) for row in held_out],
+            name=label,
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5},
+            # The last epoch is where the run is: it stands out.
+            marker={"color": colour, "size": [4] * (len(held_out) - 1) + [12]},
+            hovertemplate="epoch %{customdata[0]}: recon %{y:.2f} + KL %{x:.2f} = "
+            "-ELBO %{customdata[1]:.2f} nats<extra>" + label + "</extra>",
+        )
+    if late:
+        (x0, x1), (y0, y1) = (
+            (min(values), max(values))
+            for values in ([row["kl"] for row in late], [row["recon"] for row in late])
+        )
+        pad_x, pad_y = 0.08 * (x1 - x0) or 0.5, 0.08 * (y1 - y0) or 0.5
+        x0, x1, y0, y1 = x0 - pad_x, x1 + pad_x, y0 - pad_y, y1 + pad_y
+        for total in np.linspace(x0 + y0, x1 + y1, 9)[1:-1].round(0 if y1 - y0 > 8 else 2):
+            figure.add_shape(
+                type="line",
+                **{"x0": x0, "y0": total - x0, "x1": x1, "y1": total - x1},
+                line={"color": PRIOR_COLOUR, "width": 1, "dash": "dot"},
+                layer="below",
+            )
+        figure.update_xaxes(range=[x0, x1]).update_yaxes(range=[y0, y1])
+    figure = _plain(
+        figure, height, "KL (rate), nats per image", "recon (distortion), nats per image"
+    )
+    return figure.update_layout(
+        showlegend=len(runs) > 1, hovermode="closest", uirevision="rate-distortion"
+    )
+
+
+def film(
+    frames: Sequence[Frame],
+    positions: Sequence[np.ndarray],
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    axis_titles: tuple[str, str],
+    lattice_span: float | None,
+    height: int = 520,
+) -> go.Figure:
+    """The kept epochs of a training, one at a time: the map, and what the lattice decoded to.
+
+    A slider under the pictures goes from epoch to epoch, and a button plays them. The axes are the
+    same in all of them, so that two epochs can be compared.
+
+    Args:
+        frames: by epoch; at least one. The last is shown first.
+        positions: where the points of each frame stand on the map, each (F, 2).
+        labels: of the points, shape (F,).
+        class_names: the name of each label.
+        axis_titles: of the map.
+        lattice_span: z1 and z2 of the lattice run from minus this to this; None where the lattice
+            is no plane.
+        height: in pixels.
+    """
+    width, tall = _png_size(frames[-1].sheet)
+    reach = _reach(positions)
+    # Plotly draws a picture from its first row on along the y axis, whatever the sign of dy: so the
+    # axis runs downwards, and its ticks are labelled with the other sign.
+    place = {"x0": 0.5, "dx": 1.0, "y0": 0.5, "dy": 1.0}
+    across, down = [0, width], [tall, 0]
+    if lattice_span is not None:
+        # The sheet's cells are centred on the lattice's points, its pixels on their coordinates.
+        half = lattice_span * SIDE / (SIDE - 1)
+        dx, dy = 2 * half / width, 2 * half / tall
+        place = {"x0": -half + dx / 2, "dx": dx, "y0": -half + dy / 2, "dy": dy}
+        across, down = [-half, half], [half, -half]
+    ticks = list(range(-int(across[1]), int(across[1]) + 1)) if lattice_span is not None else []
+    shown = [label for label in range(len(class_names)) if (labels == label).any()]
+
+    def pictures(frame: Frame, at: np.ndarray) -> list[go.Scattergl | go.Image]:
+        at = at.round(3)
+        points = [{"x": at[labels == k, 0], "y": at[labels == k, 1]} for k in shown]
+        source = "data:image/png;base64," + base64.b64encode(frame.sheet).decode()
+        return [*map(go.Scattergl, points), go.Image(source=source, xaxis="x2", yaxis="y2")]
+
+    *points, picture = pictures(frames[-1], positions[-1])
+    for trace, label in zip(points, shown, strict=True):
+        trace.update(
+            mode="markers",
+            name=html.escape(class_names[label], quote=False),
+            marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
+            hovertemplate="%{x:.2f}, %{y:.2f}",
+        )
+    picture.update(**place, hoverinfo="skip")
+    figure = go.Figure([*points, picture])
+    figure.frames = [
+        go.Frame(data=pictures(frame, at), name=str(frame.epoch))
+        for frame, at in zip(frames, positions, strict=True)
+    ]
+    for radius in (1, 2, 3):
+        figure.add_shape(
+            type="circle",
+            **{"x0": -radius, "y0": -radius, "x1": radius, "y1": radius},
+            line={"color": PRIOR_COLOUR, "width": 1, "dash": "dot"},
+        )
+    at_once = {"mode": "immediate", "transition": {"duration": 0}}
+    in_plane = lattice_span is not None
+    return figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        hovermode="closest",
+        dragmode="pan",
+        legend={
+            "itemsizing": "constant",
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+        },
+        xaxis={
+            **{"domain": [0, 0.49], "range": [-reach, reach], "constrain": "domain"},
+            **{"title": {"text": axis_titles[0]}, "zeroline": False, "showgrid": False},
+        },
+        yaxis={
+            **{"range": [-reach, reach], "scaleanchor": "x", "constrain": "domain"},
+            **{"title": {"text": axis_titles[1]}, "zeroline": False, "showgrid": False},
+        },
+        xaxis2={
+            **{"domain": [0.53, 1], "range": across, "constrain": "domain"},
+            **{"visible": in_plane, "title": {"text": "z₁"}, "zeroline": False, "showgrid": False},
+        },
+        yaxis2={
+            **{"range": down, "scaleanchor": "x2", "constrain": "domain"},
+            **{"anchor": "x2", "visible": in_plane, "title": {"text": "z₂"}},
+            **{"tickvals": ticks, "ticktext": [f"{-tick}".replace("-", "−") for tick in ticks]},
+            **{"zeroline": False, "showgrid": False},
+        },
+        sliders=[
+            {
+                "active": len(frames) - 1,
+                "currentvalue": {"prefix": "epoch ", "xanchor": "left"},
+                "pad": {"l": 84, "t": 34},
+                "len": 1,
+                "ticklen": 3,
+                **{"bgcolor": PRIOR_COLOUR, "borderwidth": 0, "activebgcolor": Q_COLOUR},
+                "steps": [
+                    {
+                        "label": str(frame.epoch),
+                        "method": "animate",
+                        "args": [
+                            [str(frame.epoch)],
+                            at_once | {"frame": {"duration": 0, "redraw": True}},
+                        ],
+                    }
+                    for frame in frames
+                ],
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                **{"x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": 58}},
+                **{"bordercolor": PRIOR_COLOUR, "bgcolor": "rgba(0, 0, 0, 0)"},
+                "buttons": [
+                    {
+                        "label": "▶",
+                        "method": "animate",
+                        "args": [
+                            None,
+                            at_once
+                            | {"frame": {"duration": 220, "redraw": True}, "fromcurrent": False},
+                        ],
+                    },
+                    {
+                        "label": "❚❚",
+                        "method": "animate",
+                        "args": [
+                            [None],
+                            at_once | {"frame": {"duration": 0, "redraw": False}},
+                        ],
+                    },
+                ],
+            }
+        ],
+    )
+
+
+def _reach(positions: Sequence[np.ndarray]) -> float:
+    """Half the side of the film's map: it holds nearly all points of a usual frame, and is one of
+    a few values, so that a film that grows seldom changes its axes.
+    """
+    # While the KL weighs little some means fly far; they must not shrink the rest of the film.
+    far = float(np.median([np.percentile(np.abs(at), 99.5) for at in positions]))
+    return next((reach for reach in (4, 5, 6, 8, 10, 15, 20, 30, 50, 100) if far < reach), far)
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG, from its header."""
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
 def _add_points(

@@ -2,7 +2,8 @@
 
 The run folder is the only channel. The job keeps `status.json` there fresh, so whoever reads the
 folder (a page, another machine on a shared disk) knows how far it is and whether it still lives;
-a file named `stop` asks it to end.
+a file named `stop` asks it to end. Whoever trains holds the lock `.lock`, which the system lets go
+of when the process ends, however it ends.
 """
 
 import dataclasses
@@ -10,31 +11,32 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from vae import checkpoint, datasets
+from vae import checkpoint, datasets, distributed, film
 from vae.checkpoint import CheckpointError, Run
 from vae.config import ModelConfig, TrainConfig
+from vae.datasets import Dataset
+from vae.distributed import PeerLost
 from vae.embedding import embed
 from vae.model import VAE
-from vae.training import EpochStats, NonFiniteLoss, choose_device, fit
+from vae.training import EpochStats, Trainer, choose_device
 
-STATUS, STOP = "status.json", "stop"
-_STATES = ("running", "finished", "stopped", "failed", "interrupted")
+STATUS, STOP, LOCK = "status.json", "stop", ".lock"
+_STATES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 _HEARTBEAT_S = 0.5
-_SILENT_S = 15.0  # a job that has not stirred for so long is taken for dead
-_EMBED_EVERY_S = 1.0  # between two epochs' maps
+_SILENT_S = 15.0  # a job elsewhere that has not stirred for so long is taken for dead
+_ASK_EVERY = 16  # steps between two questions to the other processes whether one shall stop
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,13 @@ class Status:
     """How far a job is.
 
     Attributes:
-        state: "running", "finished", "stopped" (asked to), "failed" (see message) or
+        state: "queued", "running", "finished", "stopped" (asked to), "failed" (see message) or
             "interrupted" (its process is gone).
         step, n_steps: optimiser steps done and in all.
-        seconds: since the job began.
+        seconds: spent on them.
         updated: when this was written, seconds since the Unix epoch.
         message: what went wrong, if anything.
+        host: the machine that wrote it.
     """
 
     state: str
@@ -56,6 +59,7 @@ class Status:
     seconds: float = 0.0
     updated: float = 0.0
     message: str = ""
+    host: str = ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -73,85 +77,262 @@ def train(
     run_path: Path,
     model_config: ModelConfig,
     train_config: TrainConfig,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[EpochStats]:
     """Trains a new model into a new run folder, yielding as `fit` does.
 
     After every epoch the folder holds that epoch's weights and metrics, and it can be opened from
-    the instant it appears: a kill loses the epoch in progress at most.
+    the instant it appears: a kill loses the epoch in progress at most. In a group of processes
+    (`vae.distributed`) the first of them alone writes.
 
     Args:
         run_path: the folder to make; its name is the run's.
         model_config, train_config: what to train, and how.
         device: as in `training.choose_device`.
-        on_step: as in `fit`.
+        on_step: as in `Trainer.train_epoch`.
 
     Raises:
         CheckpointError: the folder exists, or cannot be written.
         DatasetError: the data set cannot be had.
         NonFiniteLoss: training diverged; the folder keeps the last good weights.
+        PeerLost: another process of the group is gone; the folder keeps the last whole epoch.
         ValueError: the data set's images are not of the model's shape, or no such device.
     """
     checkpoint.check_free(run_path)
-    chosen_device = choose_device(device)
-    train_set = datasets.load(train_config.dataset, "train")
-    test_set = datasets.load(train_config.dataset, "test")
-    if train_set.image_shape != model_config.image_shape:
-        raise ValueError(
-            f"image_shape (={model_config.image_shape}) must be {train_set.image_shape}, "
-            f"the shape of {train_config.dataset}'s images"
+    device = choose_device(device) if not isinstance(device, torch.device) else device
+    data = _load(model_config, train_config)
+    distributed.any_of(False, device)  # all have looked whether the name is free
+    if distributed.rank() == 0:
+        # Nobody holds its lock yet: until then it counts as interrupted, and is in no queue.
+        create(run_path, model_config, train_config, "running")
+    distributed.any_of(False, device)  # the others wait for the folder
+    run = checkpoint.open_run(run_path)
+    yield from _carry_on(run, data, device, on_step)
+
+
+def resume(
+    run_path: Path,
+    device: str | torch.device | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[EpochStats]:
+    """Goes on with a run from its last whole epoch, or begins one that waits; as `train`.
+
+    On the CPU the weights end up as those of an unbroken training, bit for bit.
+
+    Raises:
+        CheckpointError: the run is finished, is being trained at this moment, or what it left
+            behind does not fit its settings.
+        DatasetError, NonFiniteLoss, PeerLost, ValueError: as in `train`.
+    """
+    run = checkpoint.open_run(run_path)
+    if status(run_path).state == "finished":
+        raise CheckpointError(
+            f"{run_path} is finished: there is nothing to resume; train a new run for more epochs"
         )
+    device = choose_device(device) if not isinstance(device, torch.device) else device
+    if distributed.rank() == 0:
+        _forget_stop(run_path)  # it was asked of an earlier process; from here on it is of this one
+    yield from _carry_on(run, _load(run.model_config, run.train_config), device, on_step)
+
+
+def create(
+    run_path: Path, model_config: ModelConfig, train_config: TrainConfig, state: str = "queued"
+) -> Run:
+    """Makes a run folder with untrained weights, whole from the instant it appears.
+
+    Args:
+        run_path: the folder to make; its name is the run's.
+        model_config, train_config: what to train, and how.
+        state: of its first status; a queued run waits for a worker (`vae.workbench`).
+
+    Raises:
+        CheckpointError: the folder exists, or cannot be written.
+        DatasetError, ValueError: no such data set, or its images are not of the model's shape.
+    """
+    checkpoint.check_free(run_path)
+    _check_shape(datasets.describe(train_config.dataset).image_shape, model_config, train_config)
     # Made in a hidden folder and moved once it is whole, so nobody meets a run without weights.
     draft = run_path.parent / f".{run_path.name}.{os.getpid()}.tmp"
     try:
         run = checkpoint.create(draft / run_path.name, model_config, train_config)
-        reporter = _Reporter(run.path)
-        model = VAE(model_config, torch.Generator().manual_seed(train_config.seed))
-        checkpoint.save_model(run, model)
-        checkpoint.save_embedding(run, embed(model, test_set))
-        reporter.path = run_path
-        run = checkpoint.move(run, run_path)
+        checkpoint.save_model(run, _untrained(run))
+        _write_status(run.path, Status(state))
+        return checkpoint.move(run, run_path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
-    def step_done(step: int, n_steps: int) -> None:
-        reporter.step, reporter.n_steps = step, n_steps
-        if on_step:
-            on_step(step, n_steps)
-        if reporter.stop_asked.is_set():
-            raise _Stopped
 
-    history: list[EpochStats] = []
-    embedded_at = time.monotonic()
-    final = Status("failed", message="the job ended unexpectedly")
-    reporter.start()
-    try:
-        images = train_set.images, test_set.images
-        for stats in fit(model, *images, train_config, chosen_device, step_done):
-            history.append(stats)
-            checkpoint.save_model(run, model)
-            checkpoint.save_metrics(run, history)
-            is_last = stats.epoch == train_config.epochs
-            if is_last or time.monotonic() - embedded_at > _EMBED_EVERY_S:
-                checkpoint.save_embedding(run, embed(model, test_set))
-                embedded_at = time.monotonic()
-            yield stats
-        final = Status("finished")
-    except (_Stopped, KeyboardInterrupt, GeneratorExit) as reason:
-        final = Status("stopped")
-        if not isinstance(reason, _Stopped):
+def _untrained(run: Run) -> VAE:
+    return VAE(run.model_config, torch.Generator().manual_seed(run.train_config.seed))
+
+
+def _check_shape(shape: tuple[int, ...], model: ModelConfig, train: TrainConfig) -> None:
+    if shape != model.image_shape:
+        raise ValueError(
+            f"image_shape (={model.image_shape}) must be {shape}, "
+            f"the shape of {train.dataset}'s images"
+        )
+
+
+def _load(model_config: ModelConfig, train_config: TrainConfig) -> tuple[Dataset, Dataset]:
+    """The training images and the held-out ones."""
+    train_set = datasets.load(train_config.dataset, "train")
+    _check_shape(train_set.image_shape, model_config, train_config)
+    return train_set, datasets.load(train_config.held_out_dataset, "test")
+
+
+def _carry_on(
+    run: Run,
+    data: tuple[Dataset, Dataset],
+    device: torch.device,
+    on_step: Callable[[int, int], None] | None,
+) -> Iterator[EpochStats]:
+    """Trains what the folder holds to its end; of several processes, the first one writes."""
+    _, test_set = data
+    if distributed.rank() > 0:
+        trainer = _restored(run, data, device)[0]
+        asked = _StopQuestion(device)
+        try:
+            while not trainer.over:
+                yield trainer.train_epoch(asked)
+        except _Stopped:
+            pass
+        return
+
+    with _claimed(run.path):
+        trainer, rows = _restored(run, data, device)
+        film.cut(run, trainer.epoch)
+        _sweep(run.path)
+        reporter = _Reporter(run.path, trainer, rows)
+        stop_question = _StopQuestion(device, reporter)
+
+        def step_done(step: int, n_steps: int) -> None:
+            reporter.step = step
+            if on_step:
+                on_step(step, n_steps)
+            stop_question(step, n_steps)
+
+        def shoot() -> None:
+            if trainer.epoch not in film.epochs(run):
+                film.save(run, film.shoot(trainer.current, test_set.images, trainer.epoch))
+
+        kept = set(film.kept_epochs(run.train_config.epochs))
+        final, map_is_due = Status("failed", message="the job ended unexpectedly"), True
+        reporter.start()
+        try:
+            if trainer.epoch == 0:
+                shoot()
+            while not trainer.over:
+                stats = trainer.train_epoch(step_done)
+                rows += stats.rows()
+                checkpoint.save_model(run, trainer.model)
+                checkpoint.save_metrics(run, rows)
+                if trainer.epoch in kept:
+                    shoot()
+                # Last: what is resumed must never be ahead of what is shown.
+                checkpoint.save_trainer(run, *trainer.state())
+                yield stats
+            shoot()
+            checkpoint.save_embedding(run, embed(trainer.model, test_set))
+            final = Status("finished")
+        except (_Stopped, KeyboardInterrupt, GeneratorExit) as reason:
+            final = Status("stopped")
+            if not isinstance(reason, _Stopped):
+                raise
+        except Exception as error:
+            final = Status("failed", message=" ".join(str(error).split()) or repr(error))
+            # Whoever started this group ends it now, and there is no time for a map.
+            map_is_due = not isinstance(error, PeerLost)
             raise
-    except (NonFiniteLoss, CheckpointError) as error:
-        final = Status("failed", message=str(error))
-        raise
+        finally:
+            try:
+                if final.state != "finished" and map_is_due:
+                    _embed_last(run, test_set)
+            finally:
+                reporter.end(final)
+        if final.state == "finished":
+            # After the status: without either nobody could tell a whole training from a broken one.
+            with suppress(OSError):
+                (run.path / checkpoint.TRAINER).unlink(missing_ok=True)
+
+
+def _sweep(run_path: Path) -> None:
+    """Takes away the half-written files that a killed training left behind."""
+    for leftover in run_path.rglob(".*.tmp"):
+        if not leftover.name.startswith(f".{STATUS}."):  # which others write too
+            with suppress(OSError):
+                leftover.unlink()
+
+
+@contextmanager
+def _claimed(run_path: Path) -> Iterator[None]:
+    """Sole use of a run folder.
+
+    Raises:
+        CheckpointError: another process trains in it, or it cannot be written.
+    """
+    lock = FileLock(run_path / LOCK, thread_local=False)
+    try:
+        run_path.stat()  # renamed or deleted meanwhile? The lock would make the folder anew
+        lock.acquire(timeout=1)  # someone may be looking whether it is held
+    except Timeout:
+        raise CheckpointError(
+            f"{run_path} is being trained by another process; stop that one first, or wait for it"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot write {run_path / LOCK}: {error.strerror}") from error
+    try:
+        yield
     finally:
-        if final.state in ("stopped", "failed"):
-            _embed_last(run, test_set)
-        reporter.end(final)
+        lock.release()
 
 
-def _embed_last(run: Run, test_set: datasets.Dataset) -> None:
+def is_claimed(run_path: Path) -> bool:
+    """Whether a process on this machine trains in that folder."""
+    return is_locked(run_path / LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process on this machine holds that lock."""
+    if not path.exists():
+        return False
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that may not be written, so nobody works there
+        return False
+    lock.release()
+    return False
+
+
+def _restored(
+    run: Run, data: tuple[Dataset, Dataset], device: torch.device
+) -> tuple[Trainer, list[dict[str, Any]]]:
+    """The trainer as the folder left it, and the rows of the epochs that it has done."""
+    images = data[0].images, data[1].images
+    with distributed.peers():
+        trainer = Trainer(_untrained(run), *images, run.train_config, device)
+    rows, state = run.load_metrics(), run.load_trainer()
+    if state is not None:
+        try:
+            trainer.restore(*state)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{run.path / checkpoint.TRAINER} does not fit {checkpoint.CONFIG}: {error}; put "
+                "the settings back as they were, or train a new run with the new ones"
+            ) from error
+    elif any(row["epoch"] > 1 for row in rows):
+        raise CheckpointError(
+            f"{run.path} has no {checkpoint.TRAINER}, without which training cannot go on where "
+            "it ended; train a new run"
+        )
+    return trainer, [row for row in rows if row["epoch"] <= trainer.epoch]
+
+
+def _embed_last(run: Run, test_set: Dataset) -> None:
     """The map of the weights that a shortened training leaves behind."""
     try:
         checkpoint.save_embedding(run, embed(run.load_model(), test_set))
@@ -159,16 +340,32 @@ def _embed_last(run: Run, test_set: datasets.Dataset) -> None:
         pass  # the disk that failed before; a missing embedding is computed when it is opened
 
 
+class _StopQuestion:
+    """Called after every step: raises _Stopped in all processes of the group at the same one."""
+
+    def __init__(self, device: torch.device, reporter: "_Reporter | None" = None) -> None:
+        self._device, self._reporter = device, reporter
+
+    def __call__(self, step: int, n_steps: int) -> None:
+        if distributed.size() > 1 and step % _ASK_EVERY:
+            return
+        asked = self._reporter is not None and self._reporter.stop_asked.is_set()
+        if distributed.any_of(asked, self._device):
+            raise _Stopped
+
+
 class _Reporter(threading.Thread):
     """Keeps status.json fresh and watches for a request to stop, beside the training."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trainer: Trainer, rows: list[dict[str, Any]]) -> None:
         super().__init__(daemon=True)
         self.path = path
-        self.step = self.n_steps = 0
+        self.step = trainer.epoch * trainer.steps_per_epoch
+        self.n_steps = trainer.n_steps
         self.stop_asked = threading.Event()
         self._over = threading.Event()
-        self._began = time.time()
+        spent = sum(row["seconds"] for row in rows if row["split"] == "test")
+        self._began = time.time() - spent
         self._write(Status("running"))
 
     def run(self) -> None:
@@ -184,22 +381,53 @@ class _Reporter(threading.Thread):
         """Writes the last status, once the thread no longer does."""
         self._over.set()
         self.join()
-        (self.path / STOP).unlink(missing_ok=True)
         try:
+            _forget_stop(self.path)
             self._write(final)
         except CheckpointError:
-            pass  # readers see it go silent instead
+            pass  # readers see that nobody holds the lock
 
     def _write(self, status: Status) -> None:
-        now = time.time()
-        status = dataclasses.replace(
-            status,
-            step=self.step,
-            n_steps=self.n_steps,
-            seconds=now - self._began,
-            updated=now,
+        seconds = time.time() - self._began
+        _write_status(
+            self.path,
+            dataclasses.replace(status, step=self.step, n_steps=self.n_steps, seconds=seconds),
         )
-        checkpoint.write_atomic(self.path / STATUS, json.dumps(vars(status)).encode())
+
+
+def _write_status(path: Path, status: Status) -> None:
+    status = dataclasses.replace(status, updated=time.time(), host=socket.gethostname())
+    checkpoint.write_atomic(path / STATUS, json.dumps(vars(status)).encode())
+
+
+def _forget_stop(run_path: Path) -> None:
+    try:
+        (run_path / STOP).unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot delete {run_path / STOP}: {error.strerror}") from error
+
+
+def enqueue(run_path: Path) -> None:
+    """Puts a run into the queue, to be begun or resumed when its turn comes.
+
+    Raises:
+        CheckpointError: it is no run, running or finished, or the folder cannot be written.
+    """
+    checkpoint.open_run(run_path)
+    found = status(run_path)
+    if found.state in ("running", "finished"):
+        raise CheckpointError(f"{run_path.name} is {found.state}: it cannot be queued")
+    _write_status(run_path, dataclasses.replace(found, state="queued", message=""))
+
+
+def fail(run_path: Path, message: str) -> None:
+    """Notes that a run could not be begun or went wrong, unless its own job has said so."""
+    found = status(run_path)
+    if found.state in ("queued", "interrupted") and not is_claimed(run_path):
+        try:
+            _write_status(run_path, dataclasses.replace(found, state="failed", message=message))
+        except CheckpointError:
+            pass  # the folder that cannot be written may be what went wrong
 
 
 def status(run_path: Path) -> Status:
@@ -207,65 +435,30 @@ def status(run_path: Path) -> Status:
     try:
         found = Status(**json.loads((run_path / STATUS).read_bytes()))
         numbers = (found.step, found.n_steps, found.seconds, found.updated)
-        texts = found.state in _STATES and isinstance(found.message, str)
-        if not texts or not all(math.isfinite(n) for n in numbers):
+        texts = isinstance(found.message, str) and isinstance(found.host, str)
+        if found.state not in _STATES or not texts or not all(map(math.isfinite, numbers)):
             return Status("finished")
-        silent = found.state == "running" and time.time() - found.updated > _SILENT_S
+        silent = time.time() - found.updated > _SILENT_S
     except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return Status("finished")
-    return dataclasses.replace(found, state="interrupted") if silent else found
+    if found.state != "running":
+        return found
+    # A lock may not reach across a shared disk; from elsewhere only the heartbeat is known.
+    gone = silent if found.host != socket.gethostname() else not is_claimed(run_path)
+    return dataclasses.replace(found, state="interrupted") if gone else found
 
 
 def request_stop(run_path: Path) -> None:
-    """Asks the job in that folder to end; it keeps its last whole epoch."""
-    (run_path / STOP).touch()
-
-
-@dataclass
-class Launch:
-    """A job that was just started, until its run folder appears."""
-
-    run_path: Path
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-
-    def error(self) -> str | None:
-        """Why the process ended before it had anything to show, in its own last words."""
-        code = self.process.poll()
-        if code in (None, 0):
-            return None
-        if code < 0:  # its last line would be the progress bar
-            return f"the training process was ended by {signal.Signals(-code).name}"
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("vae: ") if lines else "the training process ended"
-
-
-def start(run_path: Path, model_config: ModelConfig, train_config: TrainConfig) -> Launch:
-    """Starts `python -m vae train` in a process that outlives this one.
+    """Asks the job in that folder to end, or takes it out of the queue; whole epochs are kept.
 
     Raises:
-        CheckpointError: the name cannot be used, or is taken.
+        CheckpointError: the folder cannot be written.
     """
-    checkpoint.check_free(run_path)
-    options = {
-        "name": run_path.name,
-        "folder": run_path.parent.absolute(),
-        "family": model_config.family,
-        "hidden": ",".join(map(str, model_config.hidden)),
-        "latent-dim": model_config.latent_dim,
-        "activation": model_config.activation,
-        "likelihood": model_config.likelihood,
-        **{name.replace("_", "-"): value for name, value in train_config.to_dict().items()},
-    }
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the Launch
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vae", "train", *arguments],
-        cwd=Path(__file__).resolve().parent.parent,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        start_new_session=True,  # a Ctrl-C meant for the server must not end the training
-    )
-    return Launch(run_path, process, log)
+    found = status(run_path)
+    if found.state == "queued":
+        _write_status(run_path, dataclasses.replace(found, state="stopped"))
+    # To a queued run as well: a worker may have taken it up that still loads the data.
+    try:
+        (run_path / STOP).touch()
+    except OSError as error:
+        raise CheckpointError(f"cannot write {run_path / STOP}: {error.strerror}") from error

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from vae.embedding import Embedding
+from vae.model import VAE
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_OPTIONS = [
     "--no-sandbox",  # containers, and CI as root
@@ -35,6 +38,31 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=found, args=CHROMIUM_OPTIONS)
         yield chromium
         chromium.close()
+
+
+# Where the point of an index is on the screen, asked of a plot.
+PLACE = """(plot, index) => {
+    for (const trace of plot._fullData) {
+        const at = Array.from(trace.customdata ?? []).indexOf(index);
+        if (at < 0) continue;
+        const box = plot.getBoundingClientRect();
+        const {xaxis, yaxis} = plot._fullLayout;
+        return [box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
+                box.top + yaxis._offset + yaxis.d2p(trace.y[at])];
+    }
+}"""
+
+
+@pytest.fixture(scope="module")
+def model(run) -> VAE:
+    """Of the `run` that the test file names."""
+    return run.load_model()
+
+
+@pytest.fixture(scope="module")
+def embedding(run) -> Embedding:
+    """Of the `run` that the test file names."""
+    return run.load_embedding()
 
 
 class Server:
@@ -158,21 +186,7 @@ class Map:
 
     def place(self, index: int) -> tuple[float, float]:
         """Where the point of that index is on the screen, in pixels."""
-        return tuple(
-            self.plot.evaluate(
-                """(plot, index) => {
-                    for (const trace of plot._fullData) {
-                        const at = Array.from(trace.customdata ?? []).indexOf(index);
-                        if (at < 0) continue;
-                        const box = plot.getBoundingClientRect();
-                        const {xaxis, yaxis} = plot._fullLayout;
-                        return [box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
-                                box.top + yaxis._offset + yaxis.d2p(trace.y[at])];
-                    }
-                }""",
-                index,
-            )
-        )
+        return tuple(self.plot.evaluate(PLACE, index))
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where on the screen the place (x, y) of the axes is, in the whole pixels of a mouse."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browser.conftest import ROOT
+from browser.conftest import PLACE, ROOT
 from playwright.sync_api import Frame, Page, expect
 
 from vae import checkpoint, datasets
@@ -31,16 +31,6 @@ HALF = 4 / 255  # how far half precision and eight bits may move a pixel
 def run(tmp_path_factory) -> checkpoint.Run:
     path = tmp_path_factory.mktemp("runs") / "digits-2d"
     return checkpoint.open_run(shutil.copytree(ROOT / "checkpoints" / "digits-2d", path))
-
-
-@pytest.fixture(scope="module")
-def model(run) -> VAE:
-    return run.load_model()
-
-
-@pytest.fixture(scope="module")
-def embedding(run) -> Embedding:
-    return run.load_embedding()
 
 
 @pytest.fixture(scope="module")
@@ -129,22 +119,7 @@ def decoded(model: VAE, mu: list[float]) -> np.ndarray:
 
 def place_of(page: Page | Frame, index: int) -> tuple[float, float]:
     """Where the point of that index is, in pixels of the page or the frame."""
-    return tuple(
-        page.evaluate(
-            """(index) => {
-                const plot = document.getElementById("map");
-                for (const trace of plot._fullData) {
-                    const at = Array.from(trace.customdata ?? []).indexOf(index);
-                    if (at < 0) continue;
-                    const box = plot.getBoundingClientRect();
-                    const {xaxis, yaxis} = plot._fullLayout;
-                    return [box.left + xaxis._offset + xaxis.d2p(trace.x[at]),
-                            box.top + yaxis._offset + yaxis.d2p(trace.y[at])];
-                }
-            }""",
-            index,
-        )
-    )
+    return tuple(page.locator("#map").evaluate(PLACE, index))
 
 
 def loneliest(embedding: Embedding, least: float = 0.0) -> int:

@@ -39,16 +39,6 @@ def run() -> checkpoint.Run:
     return checkpoint.open_run(ROOT / "checkpoints" / "digits-2d")
 
 
-@pytest.fixture(scope="module")
-def model(run) -> VAE:
-    return run.load_model()
-
-
-@pytest.fixture(scope="module")
-def embedding(run) -> Embedding:
-    return run.load_embedding()
-
-
 def decoded(model: VAE, z: list[float]) -> np.ndarray:
     """What a canvas should show of a latent point: (H, W) from 0 to 255."""
     with torch.no_grad():

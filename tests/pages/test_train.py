@@ -6,6 +6,17 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from vae import checkpoint, job, workbench
+
+
+@pytest.fixture(autouse=True)
+def started(monkeypatch) -> list[str]:
+    """What would have been started: no test here trains in another process."""
+    calls = []
+    monkeypatch.setattr(workbench, "start_worker", lambda folder: calls.append("worker"))
+    monkeypatch.setattr(workbench, "start_now", lambda path: calls.append(path.name))
+    return calls
+
 
 @pytest.fixture
 def train(app, checkpoints, tiny_run) -> AppTest:
@@ -14,7 +25,7 @@ def train(app, checkpoints, tiny_run) -> AppTest:
 
 
 def press_train(app: AppTest) -> list[str]:
-    next(button for button in app.button if button.label == "Train").click().run()
+    next(button for button in app.button if button.label.startswith("Train")).click().run()
     assert not app.exception
     return [error.value.replace("\\", "") for error in app.error]
 
@@ -22,13 +33,13 @@ def press_train(app: AppTest) -> list[str]:
 @pytest.mark.parametrize(
     ("label", "value", "sentence"),
     [
-        ("Latent dimensions k", 0, "latent_dim (=0) must be at least 1"),
-        ("Latent dimensions k", -3, "latent_dim (=-3) must be at least 1"),
         ("Epochs", 0, "epochs (=0) must be at least 1"),
         ("Epochs", -1, "epochs (=-1) must be at least 1"),
         ("Batch", 0, "batch_size (=0) must be at least 1"),
-        ("β, weight of KL", 0.0, "beta (=0.0) must be above 0"),
-        ("β, weight of KL", -1.0, "beta (=-1.0) must be above 0"),
+        ("KL warm-up", 1.5, "kl_warmup (=1.5) must be from 0 to 1"),
+        ("Free bits", -0.5, "free_bits (=-0.5) must be from 0"),
+        ("Weight average", 1.0, "weight_average (=1) must be below 1"),
+        ("Patience", -2, "patience (=-2) must be at least 0"),
         ("Seed", -1, "seed (=-1) must be at least 0"),
         ("Learning rate", 0.0, "learning_rate (=0.0) must be above 0"),
     ],
@@ -48,6 +59,14 @@ def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, 
         ("Name", "tiny", "a run named 'tiny' exists already"),
         ("Widths", "64,many", "hidden (='64,many') must be whole numbers"),
         ("Widths", "-4", "hidden[0] (=-4) must be at least 1"),
+        ("Dimensions k", "0", "latent_dim (=0) must be at least 1"),
+        ("Dimensions k", "2, -3", "latent_dim (=-3) must be at least 1"),
+        ("Dimensions k", "two", "latent_dim (='two') must be one or more whole numbers"),
+        ("Dimensions k", "2, 2", "latent_dim (='2, 2') must be 1 to 12 different values"),
+        ("Dimensions k", "", "latent_dim (='') must be 1 to 12 different values"),
+        ("β, weight of KL", "-1", "beta (=-1.0) must be from 0 to"),
+        ("β, weight of KL", "1; 2", "beta (='1; 2') must be one or more numbers"),
+        ("β, weight of KL", "nan", "beta (=nan) must be finite"),
     ],
 )
 def test_a_text_that_cannot_be_used_is_quoted(label, text, sentence, train, checkpoints):
@@ -74,6 +93,7 @@ def test_a_data_set_that_cannot_be_fetched_says_what_to_do(train, monkeypatch, t
     [
         ("failed", 0, "diverged here"),
         ("running", 3600, "ended at epoch"),
+        ("interrupted", 0, "ended at epoch"),
         ("stopped", 0, None),
     ],
 )
@@ -83,12 +103,167 @@ def test_the_page_says_how_a_run_ended(state, age, expected, train, checkpoints)
     train.run()
     assert not train.exception
     said = [element.value for element in (*train.error, *train.warning)]
-    assert any(expected in text for text in said) if expected else not said
+    ends = [text for text in said if "ended" in text or "diverged" in text]
+    assert any(expected in text for text in ends) if expected else not ends
 
 
 def test_a_link_of_the_finished_run_leads_to_explore(train):
-    assert len(train.metric) == 5
-    assert train.metric[4].value == "2 of 2"
+    assert {metric.label: metric.value for metric in train.metric}["epochs, finished"] == "2 of 2"
+
+
+def text(app: AppTest, label: str, value: str) -> None:
+    next(box for box in app.text_input if box.label == label).set_value(value).run()
+
+
+def press(app: AppTest, label: str) -> list[str]:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return [error.value.replace("\\", "") for error in app.error]
+
+
+def test_train_queues_one_run_and_watches_it(train, checkpoints, started):
+    text(train, "Name", "mine")
+    assert press_train(train) == []
+    assert started == ["worker"]
+    assert job.status(checkpoints / "mine").state == "queued"
+    assert train.selectbox(key="watched").value == "mine"
+    assert any("In the queue at epoch 0 of 200. It is the next." in i.value for i in train.info)
+
+
+def test_a_run_can_be_started_beside_the_others(train, started):
+    text(train, "Name", "mine")
+    train.toggle(key="train_at_once").set_value(True).run()
+    assert press_train(train) == []
+    assert started == ["mine"]
+
+
+def test_several_values_make_a_sweep(train, checkpoints):
+    text(train, "Dimensions k", "2, 5")
+    text(train, "β, weight of KL", "0, 1.5, 100")
+    text(train, "Name", "s")
+    assert "Train 6 runs" in [button.label for button in train.button]
+    assert press_train(train) == []
+    runs = {run.name: run for run in checkpoint.list_runs(checkpoints)[0]}
+    assert set(runs) == {"tiny", *(f"s-k{k}-beta{b}" for k in (2, 5) for b in ("0", "1.5", "100"))}
+    made = runs["s-k5-beta1.5"]
+    assert (made.model_config.latent_dim, made.train_config.beta) == (5, 1.5)
+    assert workbench.queued(checkpoints)[0].name == "s-k2-beta0"
+
+
+def test_a_sweep_with_one_name_taken_makes_nothing(train, checkpoints, tiny_run, started):
+    tiny_run(checkpoints / "s-beta2")
+    text(train, "β, weight of KL", "1, 2")
+    text(train, "Name", "s")
+    assert any("'s-beta2' exists already" in error for error in press_train(train))
+    assert {path.name for path in checkpoints.iterdir()} == {"tiny", "s-beta2"}
+    assert started == []
+
+
+def test_a_duplicate_starts_from_that_runs_settings(train, checkpoints):
+    assert press(train, "Duplicate") == []
+    assert train.selectbox(key="train_start").value == "tiny"
+    text(train, "β, weight of KL", "4")
+    text(train, "Name", "copy")
+    assert press_train(train) == []
+    original, copy = (checkpoint.open_run(checkpoints / name) for name in ("tiny", "copy"))
+    assert copy.model_config == original.model_config
+    changed = copy.train_config.to_dict() | {"beta": original.train_config.beta}
+    assert changed == original.train_config.to_dict()
+
+
+def test_a_run_is_renamed_and_still_watched(train, checkpoints):
+    text(train, "New name", "other")
+    assert press(train, "Rename") == []
+    assert train.selectbox(key="watched").value == "other"
+    assert [path.name for path in checkpoints.iterdir()] == ["other"]
+
+
+def test_a_name_that_is_taken_renames_nothing(train, checkpoints, tiny_run):
+    tiny_run(checkpoints / "other")
+    train.run()
+    train.selectbox(key="watched").set_value("tiny").run()
+    text(train, "New name", "other")
+    assert any("'other' exists already" in error for error in press(train, "Rename"))
+    assert train.selectbox(key="watched").value == "tiny"
+    assert {path.name for path in checkpoints.iterdir()} == {"tiny", "other"}
+
+
+def test_a_deletion_can_be_undone(train, checkpoints, tiny_run):
+    tiny_run(checkpoints / "other")
+    train.run()
+    train.selectbox(key="watched").set_value("tiny").run()
+    assert press(train, "Delete") == []
+    assert [run.name for run in checkpoint.list_runs(checkpoints)[0]] == ["other"]
+    assert train.selectbox(key="watched").value == "other"
+    assert press(train, "Undo") == []
+    assert [run.name for run in checkpoint.list_runs(checkpoints)[0]] == ["other", "tiny"]
+    assert train.selectbox(key="watched").value == "tiny"
+
+
+def test_the_last_run_can_be_deleted_and_brought_back(train, checkpoints):
+    press(train, "Delete")
+    assert any("Nothing has been trained yet" in info.value for info in train.info)
+    press(train, "Undo")
+    assert [run.name for run in checkpoint.list_runs(checkpoints)[0]] == ["tiny"]
+
+
+def test_a_stopped_run_is_resumed_through_the_queue(train, checkpoints, started):
+    write_state(checkpoints, "stopped")
+    train.run()
+    assert press(train, "Resume") == []
+    assert job.status(checkpoints / "tiny").state == "queued"
+    assert started == ["worker"]
+    press(train, "Stop")
+    assert job.status(checkpoints / "tiny").state == "stopped"
+
+
+def test_the_queue_says_how_many_come_first_and_why_its_process_ended(train, checkpoints):
+    for name in ("a", "b"):
+        text(train, "Name", name)
+        press_train(train)
+    assert any("1 before it." in info.value for info in train.info)
+    (checkpoints / workbench.WORKER_LOG).write_text("no room\n")
+    train.selectbox(key="watched").set_value("a").run()
+    assert any("ended: no room" in info.value for info in train.info)
+
+
+@pytest.mark.parametrize(
+    ("beta", "kl", "expected"),
+    [(0.0, 30.0, "β = 0: nothing held"), (100.0, 0.001, "collapse"), (1.0, 3.0, None)],
+)
+def test_an_extreme_end_is_explained(beta, kl, expected, train, checkpoints):
+    path = checkpoints / "tiny"
+    config = json.loads((path / "config.json").read_text())
+    config["train"]["beta"] = beta
+    (path / "config.json").write_text(json.dumps(config))
+    rows = checkpoint.open_run(path).load_metrics()
+    checkpoint.save_metrics(checkpoint.open_run(path), [row | {"kl": kl} for row in rows])
+    train.run()
+    said = [warning.value for warning in train.warning]
+    assert [expected in text for text in said] == ([True] if expected else [])
+
+
+def test_each_view_draws_its_charts(train, tiny_run, checkpoints):
+    tiny_run(checkpoints / "other")
+    for view, charts in (("Film", 1), ("Curves", 4), ("All runs", 4)):
+        train.segmented_control(key="train_view").set_value(view).run()
+        assert not train.exception
+        assert len(train.get("plotly_chart")) == charts
+    table = train.dataframe[0].value
+    assert list(table["run"]) == ["other", "tiny"]
+    assert list(table["state"]) == ["finished", "finished"]
+
+
+def test_a_damaged_frame_of_the_film_is_told(train, checkpoints):
+    (checkpoints / "tiny/history/epoch-000001.safetensors").write_bytes(b"?")
+    train.run()
+    assert not train.exception
+    assert any("delete that file" in error.value for error in train.error)
+
+
+def write_state(checkpoints, state: str) -> None:
+    status = {"state": state, "updated": time.time()}
+    (checkpoints / "tiny" / "status.json").write_text(json.dumps(status))
 
 
 def test_a_download_shows_how_far_it_is(train, monkeypatch, tmp_path):

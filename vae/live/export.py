@@ -41,14 +41,14 @@ def of_run(run: Run) -> str:
     images = _images(run, embedding)
     if embedding is None:
         if images is None:
-            name = run.train_config.dataset
+            name = run.train_config.held_out_dataset
             raise ExportError(
                 f"{run.path} holds no embedding, and the data set '{name}' is not in "
                 f"{datasets.folder()} to make one; run `python -m vae export {run.path}` where "
                 "the data are, or train the run again"
             )
         embedding = embed(model, images)
-    return page(model, embedding, run.name, images, run.train_config.dataset)
+    return page(model, embedding, run.name, images, run.train_config.held_out_dataset)
 
 
 def page(
@@ -145,7 +145,7 @@ def show(checkpoint_or_model: str | Path | Run | VAE, dataset: str | Dataset | N
         run = run if isinstance(run, Run) else checkpoint.open_run(run)
         if dataset is None:
             return Page(of_run(run))
-        model, name, trained_on = run.load_model(), run.name, run.train_config.dataset
+        model, name, trained_on = run.load_model(), run.name, run.train_config.held_out_dataset
     if dataset is None:
         raise ExportError("a model needs a data set to show: give one, or its name, as `dataset`")
     images = datasets.load(dataset) if isinstance(dataset, str) else dataset
@@ -170,9 +170,9 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
 def _images(run: Run, embedding: Embedding | None) -> Dataset | None:
     """The held-out images, if they are at hand and those of the embedding."""
     try:
-        if not datasets.describe(run.train_config.dataset).is_here():
+        if not datasets.describe(run.train_config.held_out_dataset).is_here():
             return None
-        images = datasets.load(run.train_config.dataset)
+        images = datasets.load(run.train_config.held_out_dataset)
     except DatasetError:
         return None
     fits = images.image_shape == run.model_config.image_shape

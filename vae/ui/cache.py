@@ -12,10 +12,11 @@ from typing import Any
 
 import streamlit as st
 
-from vae import checkpoint, datasets
+from vae import checkpoint, datasets, film
 from vae.checkpoint import Run
 from vae.datasets import Dataset
 from vae.embedding import Embedding, embed
+from vae.film import Frame
 from vae.model import VAE
 
 
@@ -34,10 +35,16 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     return _metrics(run.path, _stamp(run.path / checkpoint.METRICS))
 
 
-def stored_embedding(run: Run, of_earlier_weights: bool = False) -> Embedding | None:
+def stored_embedding(run: Run) -> Embedding | None:
     """The embedding in the run's folder, as `Run.load_embedding`. Raises CheckpointError."""
     stamps = tuple(_stamp(run.path / name) for name in (checkpoint.MODEL, checkpoint.EMBEDDING))
-    return _stored_embedding(run.path, stamps, of_earlier_weights)
+    return _stored_embedding(run.path, stamps)
+
+
+def frames(run: Run) -> list[Frame]:
+    """The film of the run's training. Raises CheckpointError."""
+    stamps = tuple(_stamp(film.path(run, epoch)) for epoch in film.epochs(run))
+    return _frames(run.path, stamps)
 
 
 def dataset(name: str, split: str) -> Dataset:
@@ -55,7 +62,7 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
     Raises:
         CheckpointError, DatasetError: the model or the data cannot be had.
     """
-    if (name, split) == (run.train_config.dataset, "test"):
+    if (name, split) == (run.train_config.held_out_dataset, "test"):
         stored = stored_embedding(run)
         if stored is not None:
             return stored
@@ -133,10 +140,13 @@ def _metrics(path: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
 
 
 @_shared(max_entries=16)
-def _stored_embedding(
-    path: Path, stamps: tuple[Any, ...], of_earlier_weights: bool
-) -> Embedding | None:
-    return checkpoint.open_run(path).load_embedding(of_earlier_weights)
+def _stored_embedding(path: Path, stamps: tuple[Any, ...]) -> Embedding | None:
+    return checkpoint.open_run(path).load_embedding()
+
+
+@_shared(max_entries=8)
+def _frames(path: Path, stamps: tuple[Any, ...]) -> list[Frame]:
+    return list(film.frames(checkpoint.open_run(path)))
 
 
 @_shared(max_entries=8)

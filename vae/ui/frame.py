@@ -153,7 +153,7 @@ def nats(value: float) -> str:
 
 
 def _data_options(run: Run) -> list[str]:
-    trained_on = run.train_config.dataset
+    trained_on = run.train_config.held_out_dataset
     names = datasets.names_of_shape(run.model_config.image_shape)
     names = [trained_on, *(name for name in names if name != trained_on)]
     return [f"{name} {split}" for name in names for split in _SPLITS]

@@ -99,7 +99,11 @@ def export_button(view: View) -> None:
     st.sidebar.download_button(
         f"Take it away: one HTML file, {size / 1e6:.1f} MB",
         lambda: export.page(
-            view.model, view.embedding, view.run.name, view.images, view.run.train_config.dataset
+            view.model,
+            view.embedding,
+            view.run.name,
+            view.images,
+            view.run.train_config.held_out_dataset,
         ),
         file_name=f"{view.run.name}.html",
         mime="text/html",
@@ -133,7 +137,7 @@ def _points_pack(view: View) -> tuple[dict[str, Any], bytes]:
 
 def _built_model_pack(view: View) -> tuple[dict[str, Any], bytes] | ProgramError:
     try:
-        return _with_header(pack.model_pack(view.model, view.run.train_config.dataset))
+        return _with_header(pack.model_pack(view.model, view.run.train_config.held_out_dataset))
     except ProgramError as error:
         return error  # kept in the place of a pack: it would be the same again
 
