@@ -61,7 +61,7 @@ def bench() -> None:
         # What a link names, unless something is being trained at this moment.
         linked = st.query_params.get("run") if states[names[0]].state != "running" else None
         st.session_state[WATCHED] = linked if linked in names else names[0]
-    columns = st.columns([1.7, 1.8, 3.2], vertical_alignment="bottom", gap="small")
+    columns = st.columns([1.5, 1.6, 3.3], vertical_alignment="bottom", gap="small")
     name = columns[0].selectbox("Run", names, key=WATCHED, persist_state="session")
     view = columns[1].segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="train_view", persist_state="session"
@@ -93,17 +93,17 @@ def actions(run: Run, status: job.Status) -> None:
         if status.state in ("running", "queued"):
             if st.button("Stop", icon=":material/stop:", key="stop"):
                 attempt(lambda: stop(run))
-        else:
-            resumable = status.state != "finished"
-            if resumable and st.button("Resume", icon=":material/resume:", key="resume"):
-                attempt(lambda: resume(run))
-            st.page_link(
-                "pages/explore.py",
-                label="Explore",
-                icon=":material/explore:",
-                query_params={"run": run.name},
-                width="content",
-            )
+        elif status.state != "finished" and st.button(
+            "Resume", icon=":material/resume:", key="resume"
+        ):
+            attempt(lambda: resume(run))
+        st.page_link(
+            "pages/explore.py",
+            label="Explore",
+            icon=":material/explore:",
+            query_params={"run": run.name},
+            width="content",
+        )
         if st.button(
             "Duplicate",
             icon=":material/content_copy:",

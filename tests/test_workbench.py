@@ -333,3 +333,9 @@ def test_a_run_that_is_not_there_is_neither_renamed_nor_discarded(tmp_path):
         workbench.rename(tmp_path / "nowhere", "new")
     with pytest.raises(CheckpointError, match=r"^cannot delete .*: No such file or directory"):
         workbench.discard(tmp_path / "nowhere")
+
+
+def test_a_training_in_the_background_lets_others_go_first(python):
+    code = "import os; from vae import workbench; n = os.nice(0); workbench.step_back(); "
+    finished = python("-c", code + "print(os.nice(0) - n)")
+    assert finished.stdout.strip() == "10", finished.stderr

@@ -29,7 +29,7 @@ from vae.training import EpochStats, NonFiniteLoss, choose_device, fastest_preci
 _MODEL_SETTINGS = tuple(f.name for f in fields(ModelConfig) if f.name != "image_shape")
 _TRAIN_SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name != "dataset")
 
-_SHRUNK_FRAMES = 18  # of the film
+_SHRUNK_FRAMES, _SHRUNK_BYTES = (18, 12, 8, 4), 8_000_000  # as few as make the folder so small
 _BACKGROUND = "let every other process go first"
 _BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
 _MAX_SAMPLES = 1_000_000
@@ -265,9 +265,10 @@ def _parser() -> argparse.ArgumentParser:
         "measure, against a baseline in the same run",
         "train: images per second of our loop, of the textbook's, and of the matrix products "
         "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
-        "the bare decode in torch beside it; needs tests/requirements.txt and a Chromium.",
+        "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
+        "training runs. The last two need tests/requirements.txt and a Chromium.",
     )
-    bench.add_argument("what", choices=["train", "live"], metavar="train|live")
+    bench.add_argument("what", choices=["train", "live", "busy"], metavar="train|live|busy")
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
     return parser
 
@@ -330,7 +331,7 @@ def _resumed(options: argparse.Namespace) -> tuple[Path, _Begin]:
 
 
 def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begin]:
-    dataset = options.dataset or "digits"
+    dataset = "digits" if options.dataset is None else options.dataset
     source = datasets.describe(dataset)
     model, train = config.preset(
         options.preset or "quick", source.n_train, options.family or "mlp", options.batch_size
@@ -443,7 +444,10 @@ def _shrink(options: argparse.Namespace) -> None:
     checkpoint.save_embedding(run, after)
     moved = {name: after.means()[name] - before.means()[name] for name in ("recon", "kl")}
     single = np.percentile(abs(after.neg_elbo - before.neg_elbo), (50, 95, 100))
-    film.thin(run, _SHRUNK_FRAMES)
+    for frames in _SHRUNK_FRAMES:
+        film.thin(run, frames)
+        if sum(path.stat().st_size for path in run.path.rglob("*")) < _SHRUNK_BYTES:
+            break
     print(
         f"{run.path}: mean recon moved by {moved['recon']:+.4f} and mean KL by "
         f"{moved['kl']:+.4f} nats per image; the -ELBO of a single image by {single[0]:.3f} "

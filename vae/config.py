@@ -162,7 +162,8 @@ class TrainConfig:
     @property
     def held_out_dataset(self) -> str:
         """The data set as `vae.datasets.load` knows it: with its pixels drawn, if they were."""
-        return self.dataset + (BINARISED if self.binarise == "all" else "")
+        name = self.dataset.removesuffix(BINARISED)
+        return name + BINARISED if self.binarise == "all" else self.dataset
 
     to_dict = ModelConfig.to_dict
     from_dict = classmethod(ModelConfig.from_dict.__func__)
@@ -254,7 +255,8 @@ def preset(
     train = found.train | {
         "batch_size": batch if batch_size is None else batch_size,
         "epochs": max(1, min(1000, round(n_images / n_train))),
-        "precision": "auto",
+        # Small layers spend longer on the conversions than they save.
+        "precision": "float32" if small else "auto",
     }
     return {"family": family, "hidden": hidden}, train
 

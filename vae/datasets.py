@@ -102,13 +102,13 @@ def load(name: str, split: str = "test") -> Dataset:
     source = describe(name)
     if split not in SPLITS:
         raise DatasetError(f"split (={split!r}) must be one of: {', '.join(SPLITS)}")
-    if name.endswith(BINARISED):
-        grey = load(name.removesuffix(BINARISED), split)
+    if split != "all":
+        grey = source.load(split)
+        if not name.endswith(BINARISED):
+            return grey
         drawn = binarise(grey.images, torch.Generator().manual_seed(0))
         return dataclasses.replace(grey, name=name, images=drawn)
-    if split != "all":
-        return source.load(split)
-    train, test = source.load("train"), source.load("test")
+    train, test = load(name, "train"), load(name, "test")
     return Dataset(
         name=name,
         split=split,

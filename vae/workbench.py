@@ -110,8 +110,10 @@ def start_now(run_path: Path) -> None:
 
 
 def _start(arguments: list[str], log_path: Path) -> None:
+    # Anew once nobody writes there any more: its last line is what `worker_problem` tells.
+    mode = "ab" if job.is_locked(log_path.with_name(WORKER_LOCK)) else "wb"
     try:
-        log = open(log_path, "ab")  # noqa: SIM115 - the next block closes it
+        log = open(log_path, mode)  # noqa: SIM115 - the next block closes it
     except OSError as error:
         raise CheckpointError(f"cannot write {log_path}: {error.strerror}") from error
     with log:

@@ -6,6 +6,7 @@ on one thread. Chromium is headless and has no graphics card, so the chart is dr
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import math
 import os
@@ -81,30 +82,36 @@ def main(as_json: bool) -> None:
     Raises:
         ValueError: Playwright or a Chromium is missing.
     """
-    try:
-        from playwright.async_api import async_playwright
-    except ImportError:
-        raise ValueError(
-            "bench live needs Playwright; `pip install -r tests/requirements.txt` brings it"
-        ) from None
+    check_playwright("live")
     if not as_json:
         print("  ".join(f"{title:>{_width(key)}}" for key, title in _COLUMNS.items()))
 
     async def measure() -> None:
+        from playwright.async_api import async_playwright
+
         with tempfile.TemporaryDirectory() as folder:
-            async with async_playwright() as playwright, _chromium(playwright) as chromium:
+            async with async_playwright() as playwright, open_chromium(playwright) as chromium:
                 async for row in _rows(chromium, Path(folder)):
                     _print(row, as_json)
 
     asyncio.run(measure())
 
 
+def check_playwright(what: str) -> None:
+    """Raises ValueError, with what to do, where `bench what` has no Playwright."""
+    if importlib.util.find_spec("playwright") is None:
+        raise ValueError(
+            f"bench {what} needs Playwright; `pip install -r tests/requirements.txt` brings it"
+        )
+
+
 @contextlib.asynccontextmanager
-async def _chromium(playwright: Any) -> AsyncIterator[Any]:
+async def open_chromium(playwright: Any) -> AsyncIterator[Any]:
+    """A headless Chromium. Raises ValueError where there is none."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None and not Path(playwright.chromium.executable_path).exists():
         raise ValueError(
-            "bench live needs a Chromium: install Debian's chromium, or run "
+            "this benchmark needs a Chromium: install Debian's chromium, or run "
             "`playwright install chromium`"
         )
     chromium = await playwright.chromium.launch(executable_path=found, args=_CHROMIUM_OPTIONS)
@@ -116,14 +123,14 @@ async def _rows(chromium: Any, folder: Path) -> AsyncIterator[dict[str, Any]]:
     checkpoints, sliders = folder / "checkpoints", folder / "sliders.py"
     checkpoints.mkdir()
     sliders.write_text(_SLIDERS)
-    runs = list(_runs(checkpoints))
-    with _server(ROOT / "app.py", checkpoints) as app, _server(sliders, checkpoints) as server:
+    runs = list(make_runs(checkpoints))
+    with serve(ROOT / "app.py", checkpoints) as app, serve(sliders, checkpoints) as server:
         for name, n_points, run in runs:
             beside = await _server_slider(chromium, server, run)
             beside["torch_decode_ms"] = _torch_decode_ms(run.load_model())
             for gesture in ("slider", "hover"):
                 row = {"model": name, "points": n_points, "gesture": gesture}
-                row |= await _live(chromium, app, run, gesture) | beside
+                row |= await drag(chromium, app, run, gesture) | beside
                 row["speed_up"] = row["server_release_to_image_ms"] / row["event_to_canvas_ms"]
                 yield row
 
@@ -143,10 +150,18 @@ def _width(key: str) -> int:
     return max(12 if key in ("model", "points") else 0, len(_COLUMNS[key]), 7)
 
 
-def _runs(root: Path) -> Iterator[tuple[str, int, Run]]:
-    """Every model with every number of points on its map, as run folders under root."""
+def make_runs(root: Path) -> Iterator[tuple[str, int, Run]]:
+    """Every model with every number of points on its map, as run folders under root.
+
+    Yields:
+        Its name, the number of points, the run; what cost the same is there once.
+    """
     shipped, _ = checkpoint.list_runs(ROOT / "checkpoints")
-    models = [(run.name, run.model_config, run.train_config, run.load_model()) for run in shipped]
+    kinds = {(run.model_config.image_shape, run.model_config.hidden): run for run in shipped[::-1]}
+    models = [
+        (run.name, run.model_config, run.train_config, run.load_model())
+        for run in reversed(kinds.values())
+    ]
     for name, config in _UNTRAINED.items():
         models.append((name, config, TrainConfig("mnist", epochs=1), VAE(config)))
     for name, model_config, train_config, model in models:
@@ -183,7 +198,8 @@ def _scattered(n: int, config: ModelConfig, dataset: str) -> Embedding:
 
 
 @contextlib.contextmanager
-def _server(script: Path, checkpoints: Path) -> Iterator[str]:
+def serve(script: Path, checkpoints: Path) -> Iterator[str]:
+    """A Streamlit server on loopback for as long as the block lasts; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -212,7 +228,7 @@ def _server(script: Path, checkpoints: Path) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-async def _live(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
+async def drag(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any]:
     """Drags or hovers for SECONDS, and asks the panel what it did meanwhile."""
     page = await chromium.new_page(viewport={"width": 1440, "height": 900})
     sent: list[Any] = []

@@ -43,8 +43,12 @@ def stored_embedding(run: Run) -> Embedding | None:
 
 def frames(run: Run) -> list[Frame]:
     """The film of the run's training. Raises CheckpointError."""
-    stamps = tuple(_stamp(film.path(run, epoch)) for epoch in film.epochs(run))
-    return _frames(run.path, stamps)
+    return _frames(run.path, stamp_of_film(run))
+
+
+def stamp_of_film(run: Run) -> tuple[Any, ...]:
+    """Changes when a frame comes or goes."""
+    return tuple(_stamp(film.path(run, epoch)) for epoch in film.epochs(run))
 
 
 def dataset(name: str, split: str) -> Dataset:

@@ -1,8 +1,11 @@
 """How trainings went: the film, the curves, the table of the runs."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 from sklearn.decomposition import PCA
 
@@ -23,16 +26,8 @@ def film(run: Run) -> None:
         st.caption("No epoch of this run was kept.")
         return
     labels, class_names = _labels(run, len(frames[0].mu))
-    positions, titles = _plane(frames)
     D = run.model_config.latent_dim
-    figure = figures.film(
-        frames,
-        positions,
-        labels,
-        class_names,
-        titles,
-        film_of.REACH if D == 2 else None,
-    )
+    figure = _film_figure(run.path, cache.stamp_of_film(run), class_names, frames, labels)
     st.plotly_chart(
         figure,
         key="film",
@@ -59,6 +54,20 @@ def film(run: Run) -> None:
         on_click="ignore",
         width="stretch",
     )
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _film_figure(
+    path: Path,
+    stamp: tuple[Any, ...],
+    class_names: Sequence[str],
+    _frames: list[Frame],
+    _labels: np.ndarray,
+) -> go.Figure:
+    """Built once for a film, not at each look at a training that goes on."""
+    positions, titles = _plane(_frames)
+    span = film_of.REACH if _frames[0].mu.shape[1] == 2 else None
+    return figures.film(_frames, positions, _labels, class_names, titles, span)
 
 
 def _labels(run: Run, n: int) -> tuple[np.ndarray, Sequence[str]]:
