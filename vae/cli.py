@@ -342,7 +342,7 @@ def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begi
     model |= {name: given[name] for name in _MODEL_SETTINGS if name in given}
     train |= {name: given[name] for name in _TRAIN_SETTINGS if name in given}
     if train["precision"] == "auto":
-        train["precision"] = fastest_precision(device)
+        train["precision"] = fastest_precision(device, model["family"])
     model_config = ModelConfig(image_shape=source.image_shape, **model)
     train_config = TrainConfig(dataset=dataset, **train)
     name = options.name or f"{dataset}-{model_config.latent_dim}d"

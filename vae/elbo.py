@@ -11,7 +11,7 @@ from vae.model import VAE
 
 # Decodes are cut into pieces of about this many output numbers, so that memory stays bounded
 # whatever the number of samples.
-_NUMBERS_AT_ONCE = 2**22
+_NUMBERS_AT_ONCE = 2**20
 _DECODES_AT_ONCE = 4096
 
 

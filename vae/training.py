@@ -369,11 +369,16 @@ def fit(
         yield trainer.train_epoch(on_step)
 
 
-def fastest_precision(device: torch.device) -> str:
-    """The faster of config.PRECISIONS for matrix products on that device, by a short trial."""
+def fastest_precision(device: torch.device, family: str = "mlp") -> str:
+    """The faster of config.PRECISIONS for such a network on that device, by a short trial.
+
+    Args:
+        device: where it would be trained.
+        family: of the network; on a CPU convolutions gain nothing from bfloat16.
+    """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "mps":
+    if device.type == "mps" or family == "conv":
         return "float32"
     seconds = {}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):

@@ -172,7 +172,7 @@ def show() -> NewRuns | None:
         if problem:
             raise problem
         if precision == "auto":
-            precision = fastest_precision(choose_device())
+            precision = fastest_precision(choose_device(), family)
         settings = []
         for k in dims:
             for beta in weights:
