@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -91,12 +92,9 @@ def actions(run: Run, status: job.Status) -> None:
         horizontal=True, gap="small", horizontal_alignment="right", vertical_alignment="center"
     ):
         if status.state in ("running", "queued"):
-            if st.button("Stop", icon=":material/stop:", key="stop"):
-                attempt(lambda: stop(run))
-        elif status.state != "finished" and st.button(
-            "Resume", icon=":material/resume:", key="resume"
-        ):
-            attempt(lambda: resume(run))
+            button("Stop", "stop", stop, run)
+        elif status.state != "finished":
+            button("Resume", "resume", resume, run)
         st.page_link(
             "pages/explore.py",
             label="Explore",
@@ -104,29 +102,31 @@ def actions(run: Run, status: job.Status) -> None:
             query_params={"run": run.name},
             width="content",
         )
-        if st.button(
-            "Duplicate",
-            icon=":material/content_copy:",
-            key="duplicate",
-            help="Put this run's settings into the form, to change some",
-        ):
-            train_form.start_from(run)
-            st.rerun()
+        button("Duplicate", "content_copy", train_form.start_from, run)
         with st.popover("More", icon=":material/more_horiz:"):
-            new_name = st.text_input("New name", run.name, key=f"rename_{run.name}")
-            if st.button("Rename", key="rename", width="stretch"):
-                attempt(lambda: rename(run, new_name))
-            if st.button("Delete", icon=":material/delete:", key="delete", width="stretch"):
-                attempt(lambda: delete(run))
+            st.text_input("New name", run.name, key=f"rename_{run.name}")
+            button("Rename", "edit", rename, run)
+            button("Delete", "delete", delete, run)
 
 
-def attempt(action: Callable[[], None]) -> None:
-    """Does it and draws the page anew, with a sentence if it could not be done."""
+def button(label: str, icon: str, action: Callable[..., None], *arguments: Any) -> None:
+    """A button that acts in its callback: the page's own polling can cut a rerun short."""
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=label.lower(),
+        on_click=attempt,
+        args=(action, *arguments),
+        width="content",
+    )
+
+
+def attempt(action: Callable[..., None], *arguments: Any) -> None:
+    """Does it, or leaves a sentence on why it could not be done."""
     try:
-        action()
+        action(*arguments)
     except CheckpointError as error:
         st.session_state[PROBLEM] = str(error)
-    st.rerun()
 
 
 def stop(run: Run) -> None:
@@ -139,9 +139,10 @@ def resume(run: Run) -> None:
     workbench.start_worker(run.path.parent)
 
 
-def rename(run: Run, name: str) -> None:
+def rename(run: Run) -> None:
+    name = st.session_state[f"rename_{run.name}"]  # as it is now, not as it was when drawn
     workbench.rename(run.path, name)
-    train_form.set_next(**{WATCHED: name})
+    st.session_state[WATCHED] = name
 
 
 def delete(run: Run) -> None:
@@ -150,7 +151,7 @@ def delete(run: Run) -> None:
 
 def restore(place: Path) -> None:
     st.session_state.pop(DELETED)
-    train_form.set_next(**{WATCHED: workbench.restore(place).name})
+    st.session_state[WATCHED] = workbench.restore(place).name
 
 
 def undo() -> None:
@@ -162,8 +163,7 @@ def undo() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"Deleted {frame.plain(place.name)}.")
-        if st.button("Undo", icon=":material/undo:", key="undo"):
-            attempt(lambda: restore(place))
+        button("Undo", "undo", restore, place)
 
 
 def watch(run: Run, state_before: str, view: str) -> None:

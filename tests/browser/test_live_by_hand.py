@@ -187,7 +187,8 @@ def test_hovering_decodes_what_the_axes_say_also_after_a_zoom_and_a_pan(new_page
         panel.rest()
         z = plot.z(x, y)
         said = re.findall(r"-?\d+\.\d+", thumb.inner_text().replace("−", "-"))
-        assert [float(number) for number in said] == pytest.approx(z, abs=0.007)
+        # Two decimals, and up to a pixel between what the mouse and the pointer event say.
+        assert [float(number) for number in said] == pytest.approx(z, abs=0.012)
         assert np.abs(panel.image(".elbo-thumb canvas") - decoded(model, z)).max() <= 1.5
 
     centre = plot.at(0, 0)
@@ -338,8 +339,7 @@ def test_following_takes_mu_along_until_a_click(new_page):
     page.mouse.move(*plot.at(1, -1))
     panel.rest()
     assert panel.q["mu"] == pytest.approx(EMPTY, abs=0.01)
-    settled(page)
-    assert "follow" not in page.url
+    page.wait_for_function("() => !location.search.includes('follow')")  # once the server knows
 
 
 def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, model):

@@ -77,6 +77,7 @@ def test_the_film_grows_and_a_stopped_run_goes_on(new_page, server):
     assert 0 < stopped_at < 400
     assert run.load_embedding() is not None
 
+    settled(page)  # the page draws itself anew once the run has stopped
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("epochs, running")).to_be_visible(timeout=60_000)
     page.wait_for_function(

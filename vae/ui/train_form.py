@@ -12,7 +12,7 @@ from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.training import choose_device, fastest_precision
 from vae.ui import cache, frame
 
-_NEXT = "train_next"  # what widgets are to hold from the next rerun on, by their keys
+_PRESSED = "train_pressed"
 _COPIES = "train_copies"  # names of the runs that the form can start from, newest first
 _START = "train_start"
 _MODEL_DEFAULTS = {f.name: f.default for f in fields(ModelConfig) if f.name != "image_shape"}
@@ -35,21 +35,15 @@ class NewRuns:
 
 
 def start_from(run: Run) -> None:
-    """Puts the run's settings into the form, from the next rerun on."""
+    """Puts the run's settings into the form; for a callback, before the form is drawn."""
     copies = [name for name in st.session_state.get(_COPIES, []) if name != run.name]
     st.session_state[_COPIES] = [run.name, *copies][:5]
-    set_next(**{_START: run.name, "train_data": run.train_config.dataset})
-
-
-def set_next(**values: Any) -> None:
-    """Sets widgets that this rerun has drawn already, by their keys, from the next one on."""
-    st.session_state[_NEXT] = st.session_state.get(_NEXT, {}) | values
+    st.session_state[_START] = run.name
+    st.session_state["train_data"] = run.train_config.dataset
 
 
 def show() -> NewRuns | None:
     """Draws the form; what it asks for if its button was pressed and all of it can be used."""
-    for key, value in st.session_state.pop(_NEXT, {}).items():
-        st.session_state[key] = value
     st.markdown("### Train a model")
     data = st.selectbox(
         "Data",
@@ -166,7 +160,16 @@ def show() -> NewRuns | None:
         dims, weights, problem = [0], [0.0], error
     n = len(dims) * len(weights)
     label = "Train" if n == 1 else f"Train {n} runs"
-    if not st.button(label, type="primary", icon=":material/play_arrow:", width="stretch"):
+    st.button(
+        label,
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        # Noted, not asked: the page's own polling can cut a rerun short before it acts.
+        on_click=st.session_state.update,
+        args=({_PRESSED: True},),
+    )
+    if not st.session_state.pop(_PRESSED, False):
         return None
     try:
         if problem:
