@@ -62,7 +62,7 @@ def bench() -> None:
         # What a link names, unless something is being trained at this moment.
         linked = st.query_params.get("run") if states[names[0]].state != "running" else None
         st.session_state[WATCHED] = linked if linked in names else names[0]
-    columns = st.columns([1.5, 1.6, 3.3], vertical_alignment="bottom", gap="small")
+    columns = st.columns([1.4, 1.85, 3.2], vertical_alignment="bottom", gap="small")
     name = columns[0].selectbox("Run", names, key=WATCHED, persist_state="session")
     view = columns[1].segmented_control(
         "View", VIEWS, default=VIEWS[0], required=True, key="train_view", persist_state="session"

@@ -48,6 +48,10 @@ def group(device: str | None = None) -> Iterator[torch.device | None]:
     dist.init_process_group("nccl" if on_cuda else "gloo")
     try:
         yield own
+        with peers():
+            # All leave together: one that tears its threads down while another is still at work
+            # was seen to abort.
+            dist.barrier()
     finally:
         dist.destroy_process_group()
 
