@@ -233,7 +233,13 @@ def test_ctrl_c_exits_with_130_and_keeps_the_last_whole_epoch(checkpoints):
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "vae", "train", *TINY, "--epochs", "100000", "--name", "long"]
     with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a script runs in the background have Ctrl-C ignored, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         while not (checkpoints / "long/metrics.jsonl").exists() and process.poll() is None:
             time.sleep(0.02)
