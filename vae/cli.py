@@ -273,11 +273,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> None:
+def _begin_work(options: argparse.Namespace) -> None:
     if options.background:
         workbench.step_back()
     # What torchrun, or a system that shuts down, asks with.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _train(options: argparse.Namespace) -> None:
+    _begin_work(options)
     with distributed.group(options.device) as device:
         device = device or choose_device(options.device)
         path, begin = _resumed(options) if options.resume else _new(options, device)
@@ -354,9 +358,7 @@ def _queue(options: argparse.Namespace) -> None:
     def tell(path: Path, stats: EpochStats) -> None:
         print(f"{path.name}: epoch {stats.epoch}, held-out -ELBO {stats.test.neg_elbo:.2f}")
 
-    if options.background:
-        workbench.step_back()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _begin_work(options)
     workbench.work(options.folder or checkpoint.folder(), options.device, tell)
 
 

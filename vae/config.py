@@ -248,7 +248,7 @@ def preset(
         ConfigError: no such preset.
     """
     _choice("preset", name, tuple(PRESETS))
-    found, small = PRESETS[name], n_train < _SMALL
+    found, small = PRESETS[name], is_small(n_train)
     batch = _SMALL_BATCH if small else found.train["batch_size"]
     n_images = found.n_steps * batch if small else found.n_images
     hidden = found.conv if family == "conv" else (256, 256, 128) if small else found.hidden
@@ -259,6 +259,11 @@ def preset(
         "precision": "float32" if small else "auto",
     }
     return {"family": family, "hidden": hidden}, train
+
+
+def is_small(n_train: int) -> bool:
+    """Whether presets count steps for a data set of so many training images, and not passes."""
+    return n_train < _SMALL
 
 
 def parse_hidden(text: str) -> tuple[int, ...]:

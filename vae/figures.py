@@ -366,13 +366,15 @@ def film(
     # axis runs downwards, and its ticks are labelled with the other sign.
     place = {"x0": 0.5, "dx": 1.0, "y0": 0.5, "dy": 1.0}
     across, down = [0, width], [tall, 0]
-    if lattice_span is not None:
+    ticks: list[int] = []
+    in_plane = lattice_span is not None
+    if in_plane:
         # The sheet's cells are centred on the lattice's points, its pixels on their coordinates.
         half = lattice_span * SIDE / (SIDE - 1)
         dx, dy = 2 * half / width, 2 * half / tall
         place = {"x0": -half + dx / 2, "dx": dx, "y0": -half + dy / 2, "dy": dy}
         across, down = [-half, half], [half, -half]
-    ticks = list(range(-int(across[1]), int(across[1]) + 1)) if lattice_span is not None else []
+        ticks = list(range(-int(half), int(half) + 1))
     shown = [label for label in range(len(class_names)) if (labels == label).any()]
 
     def pictures(frame: Frame, at: np.ndarray) -> list[go.Scattergl | go.Image]:
@@ -402,7 +404,6 @@ def film(
             line={"color": PRIOR_COLOUR, "width": 1, "dash": "dot"},
         )
     at_once = {"mode": "immediate", "transition": {"duration": 0}}
-    in_plane = lattice_span is not None
     return figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},

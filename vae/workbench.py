@@ -28,13 +28,17 @@ _NICENESS = 10
 
 def queued(folder: Path) -> list[Path]:
     """The runs that wait, the next one first."""
+    return [path for _, path in _waiting(folder)]
+
+
+def _waiting(folder: Path) -> list[tuple[float, Path]]:
+    """The runs that wait, and since when."""
     try:
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
-    waiting = [(job.status(path), path) for path in paths if (path / job.STATUS).exists()]
-    waiting = [(status.updated, path) for status, path in waiting if status.state == "queued"]
-    return [path for _, path in sorted(waiting)]
+    found = [(job.status(path), path) for path in paths if (path / job.STATUS).exists()]
+    return sorted((status.updated, path) for status, path in found if status.state == "queued")
 
 
 def work(
@@ -64,10 +68,10 @@ def work(
     except OSError as error:
         raise CheckpointError(f"cannot write {lock.lock_file}: {error.strerror}") from error
     try:
-        tried: set[tuple[Path, float]] = set()
-        while waiting := [p for p in queued(folder) if (p, job.status(p).updated) not in tried]:
-            path = waiting[0]
-            tried.add((path, job.status(path).updated))
+        tried: set[tuple[float, Path]] = set()  # a folder that keeps its status is not tried twice
+        while untried := [entry for entry in _waiting(folder) if entry not in tried]:
+            tried.add(untried[0])
+            path = untried[0][1]
             try:
                 for stats in job.resume(path, device):
                     if on_epoch:

@@ -157,10 +157,11 @@ def make_runs(root: Path) -> Iterator[tuple[str, int, Run]]:
         Its name, the number of points, the run; what cost the same is there once.
     """
     shipped, _ = checkpoint.list_runs(ROOT / "checkpoints")
-    kinds = {(run.model_config.image_shape, run.model_config.hidden): run for run in shipped[::-1]}
+    kinds: dict[tuple[Any, ...], Run] = {}
+    for run in shipped:
+        kinds.setdefault((run.model_config.image_shape, run.model_config.hidden), run)
     models = [
-        (run.name, run.model_config, run.train_config, run.load_model())
-        for run in reversed(kinds.values())
+        (run.name, run.model_config, run.train_config, run.load_model()) for run in kinds.values()
     ]
     for name, config in _UNTRAINED.items():
         models.append((name, config, TrainConfig("mnist", epochs=1), VAE(config)))

@@ -54,7 +54,7 @@ def show() -> NewRuns | None:
     )
     source = datasets.describe(data)
     st.caption(source.note)
-    start = _start()
+    start = _start(source.n_train)
     usual = _usual(start, source.n_train)
     # Fields forget what was typed when another start is chosen, and remember it when they are back.
     stem = f"{data}_{start}"
@@ -223,7 +223,7 @@ def free_name(wanted: str, number: int) -> str:
     return name
 
 
-def _start() -> str:
+def _start(n_train: int) -> str:
     """The preset, or the name of the run, that the settings start from."""
     presets = tuple(config.PRESETS)
     here = {run.name for run in cache.runs()[0]}
@@ -234,7 +234,9 @@ def _start() -> str:
 
     def show(option: str) -> str:
         if option in presets:
-            return f"{option.capitalize()}: {config.PRESETS[option].summary}"
+            preset = config.PRESETS[option]
+            cost = f"{preset.n_steps:,} steps" if config.is_small(n_train) else preset.summary
+            return f"{option.capitalize()}: {cost}"
         return f"As {option}"
 
     return st.selectbox(
