@@ -333,10 +333,76 @@ def test_parquet_holds_what_csv_holds(vae, run, tmp_path):
 def test_importance_samples_bound_the_evidence_from_above_the_elbo(vae, run):
     options = (run.path, "--limit", "80", "--importance-samples", "200")
     result = evaluated(vae, *options)
-    assert set(result) == KEYS | {"log_px", "log_px_stderr"}
+    assert set(result) == KEYS | {"log_px", "log_px_stderr", "gap"}
     assert result["log_px"] >= -result["neg_elbo"] - 5 * result["log_px_stderr"]
     assert 0 < result["log_px_stderr"] < 1
     assert result == evaluated(vae, *options)
+
+
+def test_exact_evidence_lies_above_the_bound_by_the_gap(vae, run):
+    result = evaluated(vae, run.path, "--limit", "40", "--exact", "--samples", "256")
+    assert set(result) == KEYS | {"log_px", "log_px_error", "gap"}
+    assert result["log_px"] - result["gap"] == pytest.approx(-result["neg_elbo"], abs=0.2)
+    assert 0 < result["gap"] < 5
+    assert result["log_px_error"] < 1e-3
+
+
+def test_annealing_agrees_with_the_integral(vae, run):
+    exact = evaluated(vae, run.path, "--limit", "8", "--exact")
+    annealed = evaluated(vae, run.path, "--limit", "8", "--ais", "200")
+    assert annealed["gap"] is None
+    error = 4 * annealed["log_px_stderr"]
+    assert annealed["log_px"] == pytest.approx(exact["log_px"], abs=error)
+
+
+def test_terms_get_log_px_and_the_gap_when_asked(vae, run):
+    code, out, _ = vae("terms", run.path, "--log-px", "--limit", "20")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert list(rows[0])[-3:] == ["log_px", "log_px_error", "gap"]
+    assert all(float(row["gap"]) > 0 for row in rows)
+    exact = evaluated(vae, run.path, "--limit", "20", "--exact")
+    mean = sum(float(row["log_px"]) for row in rows) / 20
+    assert mean == pytest.approx(exact["log_px"], abs=1e-6)
+
+
+@pytest.mark.parametrize("option", ["--importance-samples", "--ais"])
+@pytest.mark.parametrize("value", ["0", "1000000000"])
+def test_a_number_of_samples_out_of_range_is_one_sentence(vae, run, option, value):
+    code, _, error = vae("evaluate", run.path, option, value)
+    assert code == 2
+    assert f"{option} (={value}) must be from 1 to 1000000" in error
+
+
+def test_only_one_way_to_log_px_can_be_asked_for(vae, run):
+    with pytest.raises(SystemExit):
+        vae("evaluate", run.path, "--exact", "--ais", "10")
+
+
+def test_an_integral_over_many_dimensions_is_refused(vae, tmp_path, capsys):
+    path = tmp_path / "three"
+    assert (
+        vae(
+            "train",
+            "--latent-dim",
+            "3",
+            "--epochs",
+            "1",
+            "--hidden",
+            "8",
+            "--name",
+            "three",
+            "--folder",
+            tmp_path,
+        )[0]
+        == 0
+    )
+    code, _, error = vae("evaluate", path, "--exact")
+    assert code == 2
+    assert "latent_dim (=3) must be at most 2" in error
+    code, out, _ = vae("terms", path, "--log-px", "--limit", "3")
+    assert code == 0
+    assert "log_px" in out
 
 
 def test_one_importance_sample_has_no_standard_error(vae, run):

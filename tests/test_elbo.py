@@ -121,7 +121,9 @@ def test_one_sample_has_no_standard_error():
     terms = elbo.point_terms(small_vae(), images(3), randn(1, 3, 2, seed=2))
     assert terms.recon_stderr.isnan().all()
     assert terms.recon.isfinite().all()
-    bound, stderr = elbo.importance_weighted_bound(small_vae(), images(3), randn(1, 3, 2, seed=2))
+    bound, stderr, *_ = elbo.importance_weighted_bound(
+        small_vae(), images(3), randn(1, 3, 2, seed=2)
+    )
     assert stderr.isnan().all()
     assert bound.isfinite().all()
 
@@ -219,7 +221,9 @@ def test_with_the_exact_posterior_the_elbo_is_log_px(linear):
 
 @pytest.mark.parametrize("K", [1, 2, 1000])
 def test_with_the_exact_posterior_every_importance_weight_is_px(linear, K):
-    bound, stderr = elbo.importance_weighted_bound(linear.model, linear.x, randn(K, 6, 3, seed=6))
+    bound, stderr, *_ = elbo.importance_weighted_bound(
+        linear.model, linear.x, randn(K, 6, 3, seed=6)
+    )
     torch.testing.assert_close(bound, linear.log_px(), rtol=1e-10, atol=1e-10)
     if K > 1:
         assert (stderr < 1e-5).all()
@@ -237,7 +241,7 @@ def test_the_gap_between_log_px_and_elbo_is_the_kl_to_the_exact_posterior(linear
 
 def test_the_importance_weighted_bound_agrees_with_the_closed_form(linear):
     linear.worsen_encoder()
-    bound, stderr = elbo.importance_weighted_bound(
+    bound, stderr, *_ = elbo.importance_weighted_bound(
         linear.model, linear.x, randn(50_000, 6, 3, seed=6)
     )
     assert (stderr < 0.05).all()
@@ -247,7 +251,7 @@ def test_the_importance_weighted_bound_agrees_with_the_closed_form(linear):
 def test_the_standard_error_of_the_importance_weighted_bound_is_honest(linear):
     linear.worsen_encoder()
     repeats = linear.x[:1].expand(500, 1, 3, 4)
-    bound, stderr = elbo.importance_weighted_bound(
+    bound, stderr, *_ = elbo.importance_weighted_bound(
         linear.model, repeats, randn(2000, 500, 3, seed=6)
     )
     assert (stderr.square().mean() / bound.var()).item() == pytest.approx(1, abs=0.35)
@@ -255,7 +259,7 @@ def test_the_standard_error_of_the_importance_weighted_bound_is_honest(linear):
 
 def test_the_importance_weighted_bound_of_one_sample_is_an_elbo():
     model, x, eps = small_vae(), images(3), randn(1, 3, 2, seed=2)
-    bound, _ = elbo.importance_weighted_bound(model, x, eps)
+    bound, *_ = elbo.importance_weighted_bound(model, x, eps)
     mu, logvar = model.encode(x)
     z = gaussian.reparameterise(mu, logvar, eps)
     q = distributions.Normal(mu, (logvar / 2).exp())
@@ -272,7 +276,7 @@ def test_the_importance_weighted_bound_grows_with_k_from_the_elbo(likelihood):
     elbo_of = elbo.point_terms(model, images(1), randn(100_000, 1, 2, seed=1))
     means, stderrs = [-elbo_of.neg_elbo.item()], [elbo_of.recon_stderr.item()]
     for K in (1, 4, 16, 64, 256):
-        bound, _ = elbo.importance_weighted_bound(model, x, randn(K, repeats, 2, seed=K))
+        bound, *_ = elbo.importance_weighted_bound(model, x, randn(K, repeats, 2, seed=K))
         means.append(bound.mean().item())
         stderrs.append(bound.std().item() / math.sqrt(repeats))
     assert abs(means[1] - means[0]) < 4.5 * math.hypot(stderrs[0], stderrs[1])  # K = 1: the ELBO
@@ -288,7 +292,7 @@ def test_extreme_importance_weights_stay_finite():
         parameter.mul_(100)
     for dtype in (torch.float32, torch.float64):
         model, x, eps = model.to(dtype), images(4).to(dtype), randn(20_000, 4, 2, seed=1).to(dtype)
-        bound, stderr = elbo.importance_weighted_bound(model, x, eps)
+        bound, stderr, *_ = elbo.importance_weighted_bound(model, x, eps)
         assert bound.isfinite().all()
         assert stderr.isfinite().all()
         mu, logvar = model.encode(x)
@@ -313,7 +317,7 @@ def test_extreme_importance_weights_stay_finite():
 def test_results_do_not_depend_on_the_pieces_they_are_computed_in(monkeypatch, numbers_at_once):
     model, x, eps = small_vae(), images(3), randn(17, 3, 2, seed=2)
     terms = elbo.point_terms(model, x, eps)
-    bound, stderr = elbo.importance_weighted_bound(model, x, eps)
+    bound, stderr, *_ = elbo.importance_weighted_bound(model, x, eps)
     pixels = elbo.pixel_recon(model, x[0], eps[:, 0])
 
     decoded = []

@@ -8,7 +8,7 @@ from torch import distributions
 
 from vae import datasets, elbo, gaussian
 from vae.config import LIKELIHOODS, ModelConfig, TrainConfig
-from vae.embedding import ARRAYS, Embedding, embed, log_px
+from vae.embedding import ARRAYS, Embedding, embed
 from vae.model import VAE
 from vae.training import fit
 
@@ -167,7 +167,6 @@ def test_more_samples_come_closer_by_the_standard_error():
 def test_no_gradient_is_kept():
     model = make()
     embed(model, digits(3))
-    log_px(model, digits(3), 4)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -235,49 +234,9 @@ def test_equal_points_share_the_better_rank():
     assert [tied.rank(i) for i in range(4)] == [4, 2, 2, 1]
 
 
-# log p(x)
-
-
-def test_log_px_is_the_importance_weighted_bound_of_each_point():
-    model, data = make(), digits(20)
-    values, stderr = log_px(model, data, n_samples=64, seed=3)
-    with torch.no_grad():
-        eps = gaussian.noise_of_points(range(20), 64, 3, seed=3)
-        expected = elbo.importance_weighted_bound(model, datasets.to_unit(data.images), eps)
-    np.testing.assert_allclose(values, expected[0].numpy(), rtol=1e-6)
-    np.testing.assert_allclose(stderr, expected[1].numpy(), rtol=1e-3, atol=1e-5)
-    assert values.shape == stderr.shape == (20,)
-
-
-def test_log_px_lies_above_the_elbo():
-    model, data = make(), digits(40)
-    values, stderr = log_px(model, data, n_samples=2000)
-    found = embed(model, data, n_samples=256)
-    error = np.hypot(stderr, found.recon_stderr)
-    gap = values + found.neg_elbo  # equation (8): KL(q, p(z|x)), at least zero
-    assert (gap > -5 * error).all()
-    assert gap.mean() > 5 * error.mean()
-
-
-def test_log_px_does_not_depend_on_the_pieces():
-    # Beyond 256 points it goes in pieces, and with many samples in smaller ones.
-    model, data, seen = make(), digits(300), []
-    values, _ = log_px(model, data, 2, progress=lambda *done: seen.append(done))
-    assert seen == [(256, 300), (300, 300)]
-    first, _ = log_px(model, data.first(50), 2)
-    np.testing.assert_allclose(values[:50], first, rtol=1e-5, atol=1e-4)
-    last = list(range(256, 300))
-    with torch.no_grad():
-        eps = gaussian.noise_of_points(last, 2, 3, seed=0)
-        x = datasets.to_unit(data.images[last])
-        alone, _ = elbo.importance_weighted_bound(model, x, eps)
-    np.testing.assert_allclose(values[256:], alone.numpy(), rtol=1e-5, atol=1e-4)
-
-
 # Errors
 
 
-@pytest.mark.parametrize("function", [embed, lambda model, data: log_px(model, data, 2)])
-def test_images_of_another_shape_are_refused(function):
+def test_images_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"the images are 1x32x32, .* reads 1x8x8"):
-        function(make(), datasets.load("sprites").first(3))
+        embed(make(), datasets.load("sprites").first(3))

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.embedding import ARRAYS, Embedding
+from vae.evidence import METHODS, Evidence
 from vae.model import VAE
 
 FORMAT_VERSION = 1
@@ -44,6 +45,8 @@ METRIC_NAMES = (
     *("epoch", "split", "recon", "kl", "neg_elbo"),
     *("beta", "lr", "images_per_s", "seconds"),
 )
+_EVIDENCE_ARRAYS = ("log_px", "error", "elbo")
+_EVIDENCE_METADATA = ("dataset", "split", "method", "n_samples", "seed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_JSON_BYTES = 1_000_000
 
@@ -171,6 +174,19 @@ class Run:
         metadata, embedding = _read_embedding(path, self.model_config.latent_dim)
         return embedding if metadata.get("model_sha256") == self.fingerprint() else None
 
+    def load_evidence(self, dataset: str, split: str) -> Evidence | None:
+        """The stored log p(x) of a data set; None if there is none, or it is of other weights.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.path / evidence_file(dataset, split)
+        if not path.exists():
+            return None
+        metadata, evidence = _read_evidence(path)
+        belongs = (evidence.dataset, evidence.split) == (dataset, split)
+        return evidence if belongs and metadata.get("model_sha256") == self.fingerprint() else None
+
 
 def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> Run:
     """Makes a new run folder with its config.json.
@@ -263,6 +279,17 @@ def save_embedding(run: Run, embedding: Embedding) -> None:
     }
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     write_atomic(run.path / EMBEDDING, safetensors.numpy.save(arrays, metadata))
+
+
+def save_evidence(run: Run, evidence: Evidence) -> None:
+    """Writes log p(x) of a data set under the weights now in the folder; replaces what was there.
+
+    Raises CheckpointError if that fails.
+    """
+    metadata = {name: str(getattr(evidence, name)) for name in _EVIDENCE_METADATA}
+    arrays = {name: np.ascontiguousarray(getattr(evidence, name)) for name in _EVIDENCE_ARRAYS}
+    data = safetensors.numpy.save(arrays, metadata | {"model_sha256": run.fingerprint()})
+    write_atomic(run.path / evidence_file(evidence.dataset, evidence.split), data)
 
 
 def open_run(path: str | Path) -> Run:
@@ -488,3 +515,31 @@ def _read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embedd
         **{name: arrays[name] for name in ARRAYS},
     )
     return metadata, embedding
+
+
+def evidence_file(dataset: str, split: str) -> str:
+    """The name of the file in a run's folder that holds log p(x) of a data set."""
+    return f"log-px-{dataset}-{split}.safetensors"
+
+
+def _read_evidence(path: Path) -> tuple[dict[str, str], Evidence]:
+    data = _read(path)
+    try:
+        arrays, metadata = safetensors.numpy.load(data), _metadata(data)
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise _not_safetensors(path, error) from error
+    try:
+        found = {name: arrays[name] for name in _EVIDENCE_ARRAYS}
+        shapes = {values.shape for values in found.values()}
+        usable = all(values.dtype == np.float64 for values in found.values())
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not usable:
+            raise ValueError("columns of unequal length or of another type")
+        told = {name: metadata[name] for name in _EVIDENCE_METADATA}
+        if told["method"] not in METHODS:
+            raise ValueError("an unknown method")
+        numbers = {name: int(told.pop(name)) for name in ("n_samples", "seed")}
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: its columns or metadata cannot be used; delete it, and it is computed anew"
+        ) from error
+    return metadata, Evidence(**told, **numbers, **found)

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vae import checkpoint, config, datasets, distributed, film, job, workbench
+from vae import checkpoint, config, datasets, distributed, evidence, film, job, workbench
 from vae.checkpoint import CheckpointError
 from vae.config import ModelConfig, TrainConfig
 from vae.distributed import PeerLost
-from vae.embedding import N_SAMPLES, Embedding, embed, log_px
+from vae.embedding import N_SAMPLES, Embedding, embed
+from vae.evidence import Evidence
 from vae.model import VAE
 from vae.training import EpochStats, NonFiniteLoss, choose_device, fastest_precision, remark
 
@@ -42,7 +43,8 @@ examples:
   python -m vae train --resume checkpoints/mnist-10d
   torchrun --nproc-per-node=2 -m vae train --dataset mnist
   python -m vae evaluate checkpoints/digits-2d --importance-samples 500
-  python -m vae terms checkpoints/digits-2d --output terms.csv
+  python -m vae evaluate checkpoints/digits-2d --exact
+  python -m vae terms checkpoints/digits-2d --log-px --output terms.csv
   python -m vae list
   python -m vae shrink checkpoints/digits-2d
   python -m vae queue
@@ -207,7 +209,8 @@ def _parser() -> argparse.ArgumentParser:
         "terms",
         _terms,
         "write the terms of every point as CSV or Parquet",
-        "Columns: index, label, recon, kl, neg_elbo, then kl, mu and sigma of each dimension.",
+        "Columns: index, label, recon, kl, neg_elbo, then kl, mu and sigma of each dimension; with "
+        "--log-px also log_px, its error and the gap.",
     )
     for command in (evaluate, terms):
         command.add_argument("path", metavar="PATH", help="a run folder, or a file in one")
@@ -219,11 +222,31 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws [0]")
         command.add_argument("--device", help="cuda, mps or cpu [the fastest there is]")
-    evaluate.add_argument(
-        "--importance-samples",
-        type=int,
-        metavar="K",
-        help="also estimate log p(x) with K importance samples per point, with its standard error",
+        method = command.add_mutually_exclusive_group()
+        method.add_argument(
+            "--exact",
+            action="store_true",
+            help="also integrate log p(x) over the latent plane (k up to 2), and print the gap",
+        )
+        method.add_argument(
+            "--importance-samples",
+            type=int,
+            metavar="K",
+            help="also estimate log p(x) with K importance samples per point, with its standard "
+            "error",
+        )
+        method.add_argument(
+            "--ais",
+            type=int,
+            metavar="T",
+            help="also estimate log p(x) by annealed importance sampling over T temperatures, "
+            "32 chains per point; slow",
+        )
+    terms.add_argument(
+        "--log-px",
+        action="store_true",
+        help="also log_px, its error and the gap: exact where k is at most 2, else with 500 "
+        "importance samples, or by the method that is named",
     )
     evaluate.add_argument(
         "--neighbours",
@@ -266,9 +289,17 @@ def _parser() -> argparse.ArgumentParser:
         "train: images per second of our loop, of the textbook's, and of the matrix products "
         "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
-        "training runs. The last two need tests/requirements.txt and a Chromium.",
+        "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
+        "posterior against the points, the grid's nodes, and importance sampling.",
     )
-    bench.add_argument("what", choices=["train", "live", "busy"], metavar="train|live|busy")
+    bench.add_argument(
+        "what",
+        choices=["train", "live", "busy", "inference"],
+        metavar="train|live|busy|inference",
+    )
+    bench.add_argument(
+        "--plot", type=Path, metavar="FILE", help="inference: an HTML file for the cost curves"
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
     return parser
 
@@ -367,15 +398,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         model, dataset, embedding = _embed(options, device)
         result = embedding.means()
         result["bits_per_dim"] = result["neg_elbo"] / (dataset.images[0].numel() * math.log(2))
-        if options.importance_samples is not None:
-            with _progress("log p(x)") as progress:
-                values, stderr = log_px(
-                    model, dataset, options.importance_samples, options.seed, progress, True
-                )
-            result["log_px"] = float(values.mean(dtype="float64"))
-            # The points' errors are independent, so the mean's variance is theirs over n squared.
-            total = float((stderr.astype("float64") ** 2).sum()) ** 0.5
-            result["log_px_stderr"] = total / len(values) if math.isfinite(total) else None
+        if found := _evidence(options, model, dataset):
+            result |= found.means()
         if distributed.rank() > 0:
             return
     if options.neighbours:
@@ -401,14 +425,36 @@ def _terms(options: argparse.Namespace) -> None:
     from vae import tables  # pandas takes half a second that the other commands need not wait
 
     with distributed.group(options.device) as device:
-        embedding = _embed(options, device)[2]
+        model, dataset, embedding = _embed(options, device)
+        if options.log_px and not (options.exact or options.importance_samples or options.ais):
+            options.exact = evidence.offers_exact(model)
+            options.importance_samples = None if options.exact else evidence.USUAL_SAMPLES
+        found = _evidence(options, model, dataset)
         if distributed.rank() > 0:
             return
-    data = (tables.as_csv if suffix == ".csv" else tables.as_parquet)(embedding)
+    data = (tables.as_csv if suffix == ".csv" else tables.as_parquet)(embedding, found)
     if options.output:
         checkpoint.write_atomic(options.output, data)
     else:
         sys.stdout.write(data.decode())
+
+
+def _evidence(
+    options: argparse.Namespace, model: VAE, dataset: datasets.Dataset
+) -> Evidence | None:
+    """log p(x) of each point by the method that the options name; None if they name none."""
+    with _progress("log p(x)") as progress:
+        if options.exact:
+            return evidence.exact(model, dataset, progress=progress, shared=True)
+        seed = options.seed
+        if options.importance_samples is not None:
+            K = options.importance_samples
+            return evidence.importance_weighted(model, dataset, K, seed, progress, True)
+        if options.ais is not None:
+            return evidence.annealed(
+                model, dataset, options.ais, seed=seed, progress=progress, shared=True
+            )
+    return None
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -471,13 +517,14 @@ def _export(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from importlib import import_module
 
-    import_module(f"vae.bench.{options.what}").main(options.json)
+    main_ = import_module(f"vae.bench.{options.what}").main
+    main_(options.json, options.plot) if options.what == "inference" else main_(options.json)
 
 
 def _embed(
     options: argparse.Namespace, device: torch.device | None
 ) -> tuple[VAE, datasets.Dataset, Embedding]:
-    for name in ("limit", "samples", "importance_samples"):
+    for name in ("limit", "samples", "importance_samples", "ais"):
         value = getattr(options, name, None)
         if value is not None and not 1 <= value <= _MAX_SAMPLES:
             option = name.replace("_", "-")

@@ -10,7 +10,7 @@ import torch
 
 from vae import distributed, gaussian
 from vae.datasets import Dataset, to_unit
-from vae.elbo import decodes_at_once, importance_weighted_bound, log_likelihood, point_terms
+from vae.elbo import decodes_at_once, log_likelihood, point_terms
 from vae.model import VAE
 
 # Draws per point behind `recon`: its standard error is then a quarter of the draws' spread.
@@ -133,7 +133,7 @@ def embed(
     D = model.config.latent_dim
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS if name != "labels"}
     chunk = max(1, decodes_at_once(math.prod(dataset.image_shape)) // n_samples)
-    for rows in _rows(dataset, shared).split(chunk):
+    for rows in rows_of(dataset, shared).split(chunk):
         x = to_unit(dataset.images[rows]).to(model.device)
         mu, logvar = model.encode(x)
         eps = gaussian.noise_of_points(rows.tolist(), n_samples, D, seed).to(model.device)
@@ -148,7 +148,7 @@ def embed(
             columns[name].append(value.cpu().numpy())
         if progress and len(rows):
             progress(int(rows[-1]) + 1, len(dataset))
-    whole = {name: _together(np.concatenate(parts), shared) for name, parts in columns.items()}
+    whole = {name: together(np.concatenate(parts), shared) for name, parts in columns.items()}
     return Embedding(
         dataset=dataset.name,
         split=dataset.split,
@@ -161,43 +161,14 @@ def embed(
     )
 
 
-@torch.no_grad()
-def log_px(
-    model: VAE,
-    dataset: Dataset,
-    n_samples: int,
-    seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-    shared: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`elbo.importance_weighted_bound` with K = n_samples for every point of a data set.
-
-    Arguments as in `embed`.
-
-    Returns:
-        The estimates of log p(x) and their standard errors, each (N,), in nats.
-    """
-    D = model.config.latent_dim
-    results = []
-    # A chunk's noise is drawn whole, so it shrinks as K grows.
-    chunk = max(1, min(256, 2**24 // (n_samples * D)))
-    for rows in _rows(dataset, shared).split(chunk):
-        x = to_unit(dataset.images[rows]).to(model.device)
-        eps = gaussian.noise_of_points(rows.tolist(), n_samples, D, seed).to(model.device)
-        results.append(torch.stack(importance_weighted_bound(model, x, eps)).cpu().numpy())
-        if progress and len(rows):
-            progress(int(rows[-1]) + 1, len(dataset))
-    bound, stderr = _together(np.concatenate(results, axis=1).T, shared).T
-    return bound, stderr
-
-
-def _rows(dataset: Dataset, shared: bool) -> torch.Tensor:
+def rows_of(dataset: Dataset, shared: bool) -> torch.Tensor:
+    """The indices of the points that this process computes: all, or its share."""
     rows = torch.arange(len(dataset))
     return distributed.share(rows) if shared else rows
 
 
-def _together(rows: np.ndarray, shared: bool) -> np.ndarray:
-    """The rows of all processes in the order of the data set; each has those of `_rows`."""
+def together(rows: np.ndarray, shared: bool) -> np.ndarray:
+    """The rows of all processes in the order of the data set; each has those of `rows_of`."""
     shares = distributed.gather(rows) if shared else None
     if shares is None:
         return rows

@@ -45,23 +45,8 @@ def kl_parts(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> KLParts:
         ValueError: shapes that do not fit, or a covariance that is not symmetric and positive
             definite; the message names the argument and, in a batch, the matrix.
     """
-    k = mu1.shape[-1] if mu1.ndim else 0
-    for name, mu, cov in (("1", mu1, cov1), ("2", mu2, cov2)):
-        if mu.ndim < 1 or mu.shape[-1] != k or cov.shape[-2:] != (k, k) or k == 0:
-            raise ValueError(
-                f"mu{name} {tuple(mu.shape)} and cov{name} {tuple(cov.shape)} must be "
-                f"(..., k) and (..., k, k) with one k >= 1 for both distributions"
-            )
-    shapes = mu1.shape[:-1], cov1.shape[:-2], mu2.shape[:-1], cov2.shape[:-2]
-    try:
-        batch = torch.broadcast_shapes(*shapes)
-    except RuntimeError:
-        raise ValueError(
-            f"the batches of mu1 {tuple(mu1.shape)}, cov1 {tuple(cov1.shape)}, "
-            f"mu2 {tuple(mu2.shape)} and cov2 {tuple(cov2.shape)} do not broadcast"
-        ) from None
-    L1 = cholesky(cov1, "cov1").expand(*batch, k, k)
-    L2 = cholesky(cov2, "cov2").expand(*batch, k, k)
+    L1, L2 = _factors(mu1, cov1, mu2, cov2)
+    *batch, k, _ = L1.shape
 
     log_diagonal_1 = L1.diagonal(dim1=-2, dim2=-1).log()
     log_diagonal_2 = L2.diagonal(dim1=-2, dim2=-1).log()
@@ -80,6 +65,162 @@ def kl_between(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> Tensor:
     Arguments and errors as in `kl_parts`.
     """
     return kl_parts(mu1, cov1, mu2, cov2).kl
+
+
+class KLSample(NamedTuple):
+    """What L samples of P = N(mu1, S1) say of the KL from it to Q = N(mu2, S2).
+
+    Each a mean over the samples with its standard error, of the batch's shape.
+
+    Attributes:
+        kl, kl_stderr: of log P(x) - log Q(x), in nats: equation (1) by Monte Carlo.
+        quadratic_1, quadratic_1_stderr: of (x - mu1)' S1^-1 (x - mu1), k by equation (3).
+        quadratic_2, quadratic_2_stderr: of (x - mu2)' S2^-1 (x - mu2), for equation (4).
+    """
+
+    kl: Tensor
+    kl_stderr: Tensor
+    quadratic_1: Tensor
+    quadratic_1_stderr: Tensor
+    quadratic_2: Tensor
+    quadratic_2_stderr: Tensor
+
+
+def sample_kl(
+    mu1: Tensor,
+    cov1: Tensor,
+    mu2: Tensor,
+    cov2: Tensor,
+    n_samples: int,
+    generator: torch.Generator,
+) -> KLSample:
+    """Equations (1), (3) and (4) by sampling x = mu1 + L1 eps from P = N(mu1, cov1).
+
+    Args:
+        mu1, mu2: means, shape (..., k).
+        cov1, cov2: covariances, shape (..., k, k); batch shapes broadcast.
+        n_samples: L, at least 2.
+        generator: of eps, on the device of the means.
+
+    Raises:
+        ValueError: as `kl_parts`, or fewer samples than a standard error needs.
+    """
+    if n_samples < 2:
+        raise ValueError(f"n_samples (={n_samples}) must be at least 2")
+    L1, L2 = _factors(mu1, cov1, mu2, cov2)
+    eps = draw((n_samples, *L1.shape[:-1]), generator).to(L1.dtype)  # (L, ..., k)
+    x = mu1 + (L1 @ eps.unsqueeze(-1)).squeeze(-1)  # (L, ..., k)
+    quadratic_1, quadratic_2 = _quadratic(x - mu1, L1), _quadratic(x - mu2, L2)  # (L, ...)
+    log_ratio = (_log_det(L2) - _log_det(L1) - quadratic_1 + quadratic_2) / 2
+    found = []
+    for values in (log_ratio, quadratic_1, quadratic_2):
+        found += [values.mean(0), values.std(0) / math.sqrt(n_samples)]
+    return KLSample(*found)
+
+
+def kl_integrand(x: Tensor, mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> Tensor:
+    """P(x) log(P(x) / Q(x)) for P = N(mu1, cov1) and Q = N(mu2, cov2): equation (1)'s integrand.
+
+    Args:
+        x: places, shape (..., k).
+        mu1, mu2: means, shape (k,).
+        cov1, cov2: covariances, shape (k, k).
+
+    Returns:
+        Shape (...), in nats per unit of volume.
+
+    Raises:
+        ValueError: as `kl_parts`.
+    """
+    _factors(mu1, cov1, mu2, cov2)
+    log_p = full_log_prob(x, mu1, cov1)
+    return log_p.exp() * (log_p - full_log_prob(x, mu2, cov2))
+
+
+def full_log_prob(x: Tensor, mu: Tensor, cov: Tensor) -> Tensor:
+    """log N(x; mu, cov) with a full covariance, in nats.
+
+    Args:
+        x: shape (..., k).
+        mu: shape (k,).
+        cov: shape (k, k).
+
+    Returns:
+        Shape (...).
+
+    Raises:
+        ValueError: as `cholesky`.
+    """
+    L = cholesky(cov)
+    return -(mu.shape[-1] * LOG_2PI + _log_det(L) + _quadratic(x - mu, L)) / 2
+
+
+def log_det(cov: Tensor) -> Tensor:
+    """log |cov|, (..., k, k) -> (...). Raises ValueError as `cholesky`."""
+    return _log_det(cholesky(cov))
+
+
+def mixture_moments(mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
+    """The Gaussian with the moments of the equal mixture of N Gaussians.
+
+    For the posteriors of many points the mixture is their aggregate posterior: its mean is that of
+    mu, its covariance that of mu plus the mean of diag(exp(logvar)).
+
+    Args:
+        mu, logvar: shape (N, D), N at least 1.
+
+    Returns:
+        The mean (D,) and the covariance (D, D).
+
+    Raises:
+        ValueError: the two shapes differ or hold no Gaussian; the message gives both.
+    """
+    if mu.shape != logvar.shape or mu.ndim != 2 or not len(mu):
+        raise ValueError(
+            f"mu {tuple(mu.shape)} and logvar {tuple(logvar.shape)} must both be (N, D), N >= 1"
+        )
+    mean = mu.mean(0)
+    away = mu - mean
+    return mean, away.mT @ away / len(mu) + torch.diag(logvar.exp().mean(0))
+
+
+def covariance_2d(s11: float, s12: float, s22: float, name: str = "cov") -> Tensor:
+    """The covariance [[s11, s12], [s12, s22]], (2, 2), float64.
+
+    Args:
+        s11, s22: the variances.
+        s12: the covariance.
+        name: what to call the matrix in an error.
+
+    Raises:
+        ValueError: it is not positive definite; the message says which entry would have to change,
+            and to what.
+    """
+    for entry, value in (("s11", s11), ("s22", s22)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{entry} of {name} (={value:g}) is a variance and must be above 0")
+    cov = torch.tensor([[s11, s12], [s12, s22]], dtype=torch.float64)
+    try:
+        cholesky(cov, name)
+    except ValueError:
+        raise ValueError(
+            f"s12 of {name} (={s12:g}) must lie between -{math.sqrt(s11 * s22):.4g} and "
+            f"{math.sqrt(s11 * s22):.4g}: its square below s11 s22 makes {name} positive definite"
+        ) from None
+    return cov
+
+
+def _log_det(L: Tensor) -> Tensor:
+    """log |L L'| of a Cholesky factor, (..., k, k) -> (...)."""
+    return 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _quadratic(away: Tensor, L: Tensor) -> Tensor:
+    """away' (L L')^-1 away, (..., k) -> (...)."""
+    # Many places share a factor: as columns of one right-hand side they take one solve.
+    flat = away.reshape(-1, *L.shape[:-1]).movedim(0, -1)  # (..., k, places)
+    whitened = torch.linalg.solve_triangular(L, flat, upper=False)
+    return whitened.square().sum(-2).movedim(-1, 0).reshape(away.shape[:-1])
 
 
 def cholesky(cov: Tensor, name: str = "cov") -> Tensor:
@@ -108,6 +249,28 @@ def cholesky(cov: Tensor, name: str = "cov") -> Tensor:
             f"its leading {minor}x{minor} block is not"
         )
     return factor
+
+
+def _factors(mu1: Tensor, cov1: Tensor, mu2: Tensor, cov2: Tensor) -> tuple[Tensor, Tensor]:
+    """The Cholesky factors of a pair, (*batch, k, k); raises as `kl_parts` says."""
+    k = mu1.shape[-1] if mu1.ndim else 0
+    for name, mu, cov in (("1", mu1, cov1), ("2", mu2, cov2)):
+        if mu.ndim < 1 or mu.shape[-1] != k or cov.shape[-2:] != (k, k) or k == 0:
+            raise ValueError(
+                f"mu{name} {tuple(mu.shape)} and cov{name} {tuple(cov.shape)} must be "
+                f"(..., k) and (..., k, k) with one k >= 1 for both distributions"
+            )
+    shapes = mu1.shape[:-1], cov1.shape[:-2], mu2.shape[:-1], cov2.shape[:-2]
+    try:
+        batch = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ValueError(
+            f"the batches of mu1 {tuple(mu1.shape)}, cov1 {tuple(cov1.shape)}, "
+            f"mu2 {tuple(mu2.shape)} and cov2 {tuple(cov2.shape)} do not broadcast"
+        ) from None
+    L1 = cholesky(cov1, "cov1").expand(*batch, k, k)
+    L2 = cholesky(cov2, "cov2").expand(*batch, k, k)
+    return L1, L2
 
 
 def _first(name: str, bad: Tensor) -> str:
@@ -171,6 +334,25 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
 def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Standard normal noise on the generator's device."""
     return torch.randn(shape, generator=generator, device=generator.device)
+
+
+def gauss_hermite(n: int, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Nodes and weights with which expectations under N(0, I) become sums.
+
+    Exact for polynomials up to degree 2n - 1 in each dimension (Golub & Welsch, 1969).
+
+    Args:
+        n: nodes per dimension.
+        latent_dim: D; all n^D combinations are used, so it must be small.
+
+    Returns:
+        eps (n^D, D) and weights (n^D,) that sum to 1, float64.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    weights = torch.from_numpy(weights / weights.sum())
+    eps = torch.cartesian_prod(*[torch.from_numpy(nodes)] * latent_dim).reshape(-1, latent_dim)
+    products = torch.cartesian_prod(*[weights] * latent_dim).reshape(-1, latent_dim).prod(1)
+    return eps, products
 
 
 def noise_of_points(indices: Iterable[int], n_samples: int, latent_dim: int, seed: int) -> Tensor:

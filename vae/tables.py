@@ -5,15 +5,20 @@ import io
 import pandas as pd
 
 from vae.embedding import Embedding
+from vae.evidence import Evidence
 
 
-def as_csv(embedding: Embedding) -> bytes:
-    """One row per point, as CSV."""
-    return pd.DataFrame(embedding.table()).to_csv(index=False).encode()
+def as_csv(embedding: Embedding, evidence: Evidence | None = None) -> bytes:
+    """One row per point, as CSV; with log p(x) and the gap where they are given."""
+    return _table(embedding, evidence).to_csv(index=False).encode()
 
 
-def as_parquet(embedding: Embedding) -> bytes:
-    """One row per point, as Parquet."""
+def as_parquet(embedding: Embedding, evidence: Evidence | None = None) -> bytes:
+    """One row per point, as Parquet; with log p(x) and the gap where they are given."""
     buffer = io.BytesIO()
-    pd.DataFrame(embedding.table()).to_parquet(buffer, index=False)
+    _table(embedding, evidence).to_parquet(buffer, index=False)
     return buffer.getvalue()
+
+
+def _table(embedding: Embedding, evidence: Evidence | None) -> pd.DataFrame:
+    return pd.DataFrame(embedding.table() | (evidence.table() if evidence else {}))
