@@ -102,20 +102,31 @@ def chosen_run() -> Run | None:
 
 def view() -> View:
     """What the sidebar chose, loaded; says what is wrong and ends the page if that cannot be."""
-    run = chosen_run()
-    if run is None:
+    if chosen_run() is None:
         st.info(
             f"No checkpoint can be opened in {plain(str(checkpoint.folder()))}. "
             "Train one: digits takes less than a minute."
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
         st.stop()
-    name, _, split = st.session_state[DATA].rpartition(" ")
     try:
-        model, embedding = cache.model(run), cache.embedding(run, name, _SPLITS[split])
-    except ValueError as error:  # of the checkpoint, of the data, or images of another size
+        return load_view()
+    except ValueError as error:
         st.error(plain(str(error)))
         st.stop()
+
+
+def load_view() -> View:
+    """What the sidebar chose, loaded, for a page that goes on without.
+
+    Raises:
+        ValueError: of the checkpoint, of the data, images of another size, or nothing to choose.
+    """
+    run = chosen_run()
+    if run is None:
+        raise CheckpointError(f"no checkpoint can be opened in {checkpoint.folder()}")
+    name, _, split = st.session_state[DATA].rpartition(" ")
+    model, embedding = cache.model(run), cache.embedding(run, name, _SPLITS[split])
     images, problem = _images(run, name, _SPLITS[split], len(embedding))
     return View(run, model, embedding, images, problem)
 

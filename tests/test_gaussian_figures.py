@@ -1,0 +1,23 @@
+import numpy as np
+
+from vae import figures, gaussian_figures
+
+
+def test_a_line_shows_both_densities_above_both_integrands():
+    x = np.linspace(-1, 1, 5)
+    values = [np.arange(5.0) + i for i in range(4)]
+    figure = gaussian_figures.line(x, (values[0], values[1]), (values[2], values[3]))
+    assert [trace.name for trace in figure.data] == ["P", "Q", "P log(P/Q)", "Q log(Q/P)"]
+    assert [trace.yaxis for trace in figure.data] == ["y", "y", "y2", "y2"]
+    for trace, expected in zip(figure.data, values, strict=True):
+        np.testing.assert_array_equal(trace.x, x)
+        np.testing.assert_array_equal(trace.y, expected)
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+
+
+def test_p_has_the_accent_of_q_of_z_given_x_and_q_a_colour_of_its_own():
+    values = (np.zeros(2), np.zeros(2))
+    figure = gaussian_figures.line(np.arange(2.0), values, values)
+    colours = [trace.line.color for trace in figure.data]
+    assert colours == [figures.Q_COLOUR, gaussian_figures.OTHER_COLOUR] * 2
+    assert gaussian_figures.OTHER_COLOUR not in (*figures.CLASS_COLOURS, figures.PRIOR_COLOUR)
