@@ -11,41 +11,61 @@ from streamlit.delta_generator import DeltaGenerator
 
 from vae import embed, figures, tables
 from vae.datasets import Dataset
-from vae.ui import frame, images, point, state
+from vae.evidence import EXACT, Evidence
+from vae.ui import evidence, frame, images, point, state
 from vae.ui.frame import View
 
 frame.require("pages/points.py")
 
 PER_PAGE = 100
 SHARE = "KL share"
+LOG_PX, GAP = "log p(x)", "gap"
+WIDTHS = {"recon": 62, "KL": 54, "-ELBO": 62, LOG_PX: 68, GAP: 56, SHARE: 92}  # pixels
 PAGE = "table_page"
 
 
 def main() -> None:
     view = frame.view()
+    found = evidence.found(view)
+    terms = terms_of(view, found)
     left, right = st.columns([1.38, 1], gap="medium")
     with left:
-        rows, shown, index = controls(view)
+        rows, shown, index = controls(view, terms)
         drawings(view)
-        table(view, shown, index)
+        table(view, terms, found, shown, index)
+        if found is not None:
+            gap = f"; {GAP} = {LOG_PX} - ELBO, equation (8)" if GAP in terms else ""
+            st.caption(f"In nats per image. {LOG_PX}: {found.how}{gap}.")
+        evidence.offer(view, "points")
     with right:
         scatter(view, rows, index)
         point.card(view, index)
     per_class, spread = st.columns([1.38, 1], gap="medium")
     with per_class:
-        class_summary(view)
-        downloads(view)
+        class_summary(view, terms, found)
+        downloads(view, found)
     with spread:
         distributions(view, rows, index)
 
 
-def controls(view: View) -> tuple[np.ndarray, np.ndarray, int]:
+def terms_of(view: View, found: Evidence | None) -> dict[str, np.ndarray]:
+    """One number per point and column, in nats but for the share."""
+    embedding = view.embedding
+    terms = {name: figures.term(embedding, name) for name in figures.TERMS}
+    if found is not None:
+        terms[LOG_PX] = found.log_px
+        if np.isfinite(found.gap).any():  # what was annealed has no ELBO beside it
+            terms[GAP] = found.gap
+    return terms | {SHARE: embedding.kl / embedding.neg_elbo}  # how much of -ELBO is KL
+
+
+def controls(view: View, terms: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
     """Order and filter; returns the points in order, the page of them, and the chosen one."""
     embedding = view.embedding
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         order = st.segmented_control(
             "Costliest first by",
-            ["-ELBO", "recon", "KL", SHARE, "index"],
+            ["-ELBO", *[name for name in terms if name != "-ELBO"], "index"],
             key="order",
             default="-ELBO",
             required=True,
@@ -69,8 +89,9 @@ def controls(view: View) -> tuple[np.ndarray, np.ndarray, int]:
         keep &= np.isin(np.arange(len(embedding)), group)
     rows = np.flatnonzero(keep)
     if order != "index":
-        values = share(view) if order == SHARE else figures.term(embedding, order)
-        rows = rows[np.argsort(-values[rows], kind="stable")]
+        # The least likely point costs most.
+        cost = -terms[order] if order == LOG_PX else terms[order]
+        rows = rows[np.argsort(-cost[rows], kind="stable")]
     return rows, page_of(page, rows), index
 
 
@@ -85,21 +106,19 @@ def page_of(place: DeltaGenerator, rows: np.ndarray) -> np.ndarray:
     return rows[(number - 1) * PER_PAGE : number * PER_PAGE]
 
 
-def share(view: View) -> np.ndarray:
-    """How much of each point's -ELBO is KL."""
-    return view.embedding.kl / view.embedding.neg_elbo
-
-
-def table(view: View, shown: np.ndarray, index: int) -> None:
+def table(
+    view: View,
+    terms: dict[str, np.ndarray],
+    found: Evidence | None,
+    shown: np.ndarray,
+    index: int,
+) -> None:
     """The shown points with their images and terms; choosing a row chooses the point."""
     embedding = view.embedding
     columns = {
         "point": shown,
         "label": [embedding.class_names[label] for label in embedding.labels[shown]],
-        "recon": embedding.recon[shown],
-        "KL": embedding.kl[shown],
-        "-ELBO": embedding.neg_elbo[shown],
-        SHARE: share(view)[shown],
+        **{name: values[shown] for name, values in terms.items()},
     }
     if view.images is not None:
         pictures = [images.data_url(view.images.images[i].numpy()) for i in shown]
@@ -116,19 +135,39 @@ def table(view: View, shown: np.ndarray, index: int) -> None:
         on_select=lambda: point_from_table(key, shown),
         selection_mode="single-row-required" if len(chosen) else "single-row",
         selection_default={"selection": {"rows": chosen.tolist()}} if len(chosen) else None,
-        column_config=term_columns(),
+        column_config=narrow_term_columns(found) if found else term_columns(),
     )
 
 
-def term_columns() -> dict[str, Any]:
+def term_columns(found: Evidence | None = None) -> dict[str, Any]:
     """How a table of points shows its columns."""
     return {
         "x": st.column_config.ImageColumn("x", width=52),
-        **{
-            name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f")
-            for name in figures.TERMS
-        },
+        **nats_columns(found),
         SHARE: st.column_config.ProgressColumn(SHARE, format="percent", min_value=0, max_value=1),
+    }
+
+
+def narrow_term_columns(found: Evidence) -> dict[str, Any]:
+    """The same with two columns more and no unit, which then stands below the table."""
+    columns = term_columns(found)
+    for name, width in WIDTHS.items():
+        columns[name] |= {"label": name, "width": width}
+    return columns
+
+
+def nats_columns(found: Evidence | None) -> dict[str, Any]:
+    """Those that are numbers of nats; log p(x) and the gap say how they were found."""
+    notes = {}
+    if found is not None:
+        own_elbo = "an integral" if found.method == EXACT else "over the same samples"
+        notes = {
+            LOG_PX: found.how,
+            GAP: f"log p(x) - ELBO, whose ELBO is {own_elbo}; that in the table has fewer samples",
+        }
+    return {
+        name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f", help=notes.get(name))
+        for name in (*figures.TERMS, LOG_PX, GAP)
     }
 
 
@@ -186,15 +225,10 @@ def scatter(view: View, rows: np.ndarray, index: int) -> None:
     )
 
 
-def class_summary(view: View) -> None:
+def class_summary(view: View, terms: dict[str, np.ndarray], found: Evidence | None) -> None:
     embedding = view.embedding
-    frame_ = pd.DataFrame(
-        {
-            "label": [embedding.class_names[label] for label in embedding.labels],
-            **{name: figures.term(embedding, name) for name in figures.TERMS},
-            SHARE: share(view),
-        }
-    )
+    names = [embedding.class_names[label] for label in embedding.labels]
+    frame_ = pd.DataFrame({"label": names, **terms})
     summary = frame_.groupby("label", sort=False).mean()
     summary.insert(0, "points", frame_["label"].value_counts())
     st.markdown("##### Mean terms per class")
@@ -202,16 +236,13 @@ def class_summary(view: View) -> None:
         summary.sort_values("-ELBO", ascending=False),
         key="class_summary",
         column_config={
-            **{
-                name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f")
-                for name in figures.TERMS
-            },
+            **nats_columns(found),
             SHARE: st.column_config.NumberColumn(format="percent"),
         },
     )
 
 
-def downloads(view: View) -> None:
+def downloads(view: View, found: Evidence | None) -> None:
     """The same columns as `python -m vae terms` writes; made when asked for."""
     name = f"{view.run.name}-{view.embedding.dataset}-{view.embedding.split}"
     with st.container(horizontal=True, gap="small"):
@@ -221,7 +252,7 @@ def downloads(view: View) -> None:
         ):
             st.download_button(
                 f"All points as {'CSV' if suffix == 'csv' else 'Parquet'}",
-                lambda write=write: write(view.embedding),
+                lambda write=write: write(view.embedding, found),
                 file_name=f"{name}-terms.{suffix}",
                 mime=mime,
                 on_click="ignore",

@@ -19,6 +19,7 @@ from vae import checkpoint, datasets
 from vae.checkpoint import CheckpointError, open_run
 from vae.config import ModelConfig, TrainConfig
 from vae.embedding import ARRAYS, Embedding, embed
+from vae.evidence import EXACT, METHODS, Evidence
 from vae.model import VAE
 from vae.training import EpochStats, MeanTerms
 
@@ -304,6 +305,125 @@ def test_an_embedding_of_another_latent_dimension_is_refused(run):
     model = VAE(ModelConfig((1, 8, 8), latent_dim=3, hidden=(16,)))
     checkpoint.save_embedding(run, embed(model, datasets.load("digits")))
     assert "(359, 3), expected (359, 2)" in refusal(run.load_embedding)
+
+
+# log p(x) is that of the weights beside it, or none.
+
+EVIDENCE = "log-px-digits-test.safetensors"
+
+
+def make_evidence(method: str = EXACT, n: int = 12, split: str = "test") -> Evidence:
+    """Values that only their bits tell apart, and those that an estimate may have to say."""
+    log_px, error, elbo = np.random.default_rng(0).normal(-30, 9, (3, n))
+    error[:3] = np.nan, np.inf, 1e-300
+    return Evidence("digits", split, method, 50, 2**40, log_px, error, elbo)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_log_px_comes_back_to_the_bit(run, method):
+    saved = make_evidence(method)
+    checkpoint.save_evidence(run, saved)
+    loaded = open_run(run.path).load_evidence("digits", "test")
+    for name in ("log_px", "error", "elbo"):
+        assert getattr(loaded, name).tobytes() == getattr(saved, name).tobytes()
+        assert getattr(loaded, name).dtype == np.float64
+    for name in ("dataset", "split", "method", "n_samples", "seed"):
+        assert getattr(loaded, name) == getattr(saved, name)
+    assert header_of(run.path / EVIDENCE)["__metadata__"]["model_sha256"] == run.fingerprint()
+
+
+def test_log_px_that_is_saved_again_replaces_what_was_there(run):
+    checkpoint.save_evidence(run, make_evidence(n=12))
+    checkpoint.save_evidence(run, make_evidence(n=5))
+    assert len(run.load_evidence("digits", "test")) == 5
+    assert [path.name for path in run.path.glob("*log-px*")] == [EVIDENCE]
+
+
+def test_each_data_set_has_its_own_log_px(run):
+    checkpoint.save_evidence(run, make_evidence(n=12))
+    checkpoint.save_evidence(run, make_evidence(n=7, split="train"))
+    assert len(run.load_evidence("digits", "test")) == 12
+    assert len(run.load_evidence("digits", "train")) == 7
+    assert run.load_evidence("digits", "all") is None
+    assert run.load_evidence("digits-binarised", "test") is None
+
+
+def test_log_px_of_other_weights_is_none(run):
+    checkpoint.save_evidence(run, make_evidence())
+    model = run.load_model()
+    with torch.no_grad():
+        model.encoder.mu.bias += 1e-3
+    checkpoint.save_model(run, model)
+    assert run.load_evidence("digits", "test") is None
+
+
+def test_log_px_under_the_name_of_another_data_set_is_none(run):
+    checkpoint.save_evidence(run, make_evidence())
+    (run.path / EVIDENCE).rename(run.path / "log-px-digits-train.safetensors")
+    assert run.load_evidence("digits", "train") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *[without(name) for name in ("log_px", "error", "elbo")],
+        column("log_px", lambda a: a[:-1]),
+        column("error", lambda a: a[:, None]),
+        column("elbo", lambda a: a.astype(np.float32)),
+        column("log_px", lambda a: a.astype(np.int64)),
+        lambda arrays, _: arrays.update({name: a[None] for name, a in arrays.items()}),
+        lambda arrays, _: arrays.update({name: np.asarray(a.sum()) for name, a in arrays.items()}),
+        metadata("method", "guessed"),
+        metadata("n_samples", "many"),
+        metadata("seed", ""),
+        *[without_metadata(name) for name in ("dataset", "split", "method", "n_samples", "seed")],
+    ],
+)
+def test_damaged_log_px_is_refused_by_name(run, change):
+    checkpoint.save_evidence(run, make_evidence())
+    edit_tensors(run.path / EVIDENCE, change)
+    message = refusal(run.load_evidence, "digits", "test")
+    assert str(run.path / EVIDENCE) in message
+    assert "computed anew" in message
+
+
+def test_truncated_log_px_is_refused_whatever_its_length(run):
+    checkpoint.save_evidence(run, make_evidence())
+    path = run.path / EVIDENCE
+    whole = path.read_bytes()
+    for length in cuts(path):
+        path.write_bytes(whole[:length])
+        assert str(path) in refusal(run.load_evidence, "digits", "test")
+    path.write_bytes(whole)
+    assert run.load_evidence("digits", "test") is not None
+
+
+def test_another_programs_file_in_place_of_log_px_is_refused_and_nothing_in_it_is_run(
+    run, tmp_path
+):
+    touched = tmp_path / "touched"
+    for data in foreign_files(tmp_path, touched).values():
+        (run.path / EVIDENCE).write_bytes(data)
+        assert str(run.path / EVIDENCE) in refusal(run.load_evidence, "digits", "test")
+    assert not touched.exists()
+
+
+def test_a_pipe_in_place_of_log_px_is_refused_and_not_waited_for(run):
+    os.mkfifo(run.path / EVIDENCE)
+    assert str(run.path / EVIDENCE) in refusal(run.load_evidence, "digits", "test")
+
+
+def test_log_px_that_cannot_be_written_leaves_the_old_and_nothing_else(run, monkeypatch):
+    checkpoint.save_evidence(run, make_evidence(n=5))
+    before = sorted(path.name for path in run.path.iterdir())
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in refusal(checkpoint.save_evidence, run, make_evidence(n=12))
+    assert sorted(path.name for path in run.path.iterdir()) == before
+    assert len(run.load_evidence("digits", "test")) == 5
 
 
 # What cannot be opened says why.

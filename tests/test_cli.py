@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vae import checkpoint, cli, job
+from vae import checkpoint, cli, evidence, job
 from vae.checkpoint import open_run
 
 COMMANDS = ("train", "queue", "evaluate", "terms", "list", "shrink", "export", "bench")
@@ -366,6 +366,17 @@ def test_terms_get_log_px_and_the_gap_when_asked(vae, run):
     assert mean == pytest.approx(exact["log_px"], abs=1e-6)
 
 
+def test_log_px_of_a_whole_split_is_kept_with_the_run(vae, run, monkeypatch):
+    estimated = evaluated(vae, run.path, "--importance-samples", "3")
+    assert checkpoint.open_run(run.path).load_evidence("digits", "test").n_samples == 3
+    exact = evaluated(vae, run.path, "--exact")
+    assert evaluated(vae, run.path, "--importance-samples", "3") == estimated  # computed anew
+    stored = checkpoint.open_run(run.path).load_evidence("digits", "test")
+    assert stored.method == "exact"  # an estimate does not take its place
+    monkeypatch.setattr(evidence, "exact", None)
+    assert evaluated(vae, run.path, "--exact") == exact  # read, not computed
+
+
 @pytest.mark.parametrize("option", ["--importance-samples", "--ais"])
 @pytest.mark.parametrize("value", ["0", "1000000000"])
 def test_a_number_of_samples_out_of_range_is_one_sentence(vae, run, option, value):
@@ -375,11 +386,12 @@ def test_a_number_of_samples_out_of_range_is_one_sentence(vae, run, option, valu
 
 
 def test_only_one_way_to_log_px_can_be_asked_for(vae, run):
-    with pytest.raises(SystemExit):
-        vae("evaluate", run.path, "--exact", "--ais", "10")
+    code, _, error = vae("evaluate", run.path, "--exact", "--ais", "10")
+    assert code == 2
+    assert "not allowed with" in error
 
 
-def test_an_integral_over_many_dimensions_is_refused(vae, tmp_path, capsys):
+def test_an_integral_over_many_dimensions_is_refused(vae, tmp_path):
     path = tmp_path / "three"
     assert (
         vae(

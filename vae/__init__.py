@@ -10,18 +10,22 @@ from vae import datasets
 from vae.config import ModelConfig, TrainConfig
 from vae.elbo import PointTerms, importance_weighted_bound, point_terms
 from vae.embedding import Embedding, embed
+from vae.evidence import Evidence
 from vae.model import VAE
+from vae.posterior import exact_posterior
 from vae.training import EpochStats, fit
 
 __all__ = [
     "VAE",
     "Embedding",
     "EpochStats",
+    "Evidence",
     "ModelConfig",
     "PointTerms",
     "TrainConfig",
     "datasets",
     "embed",
+    "exact_posterior",
     "fit",
     "importance_weighted_bound",
     "point_terms",

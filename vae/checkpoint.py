@@ -181,7 +181,10 @@ class Run:
             CheckpointError: the file is damaged.
         """
         path = self.path / evidence_file(dataset, split)
-        if not path.exists():
+        try:
+            if not path.exists():
+                return None
+        except OSError:  # a name that no file can have
             return None
         metadata, evidence = _read_evidence(path)
         belongs = (evidence.dataset, evidence.split) == (dataset, split)
@@ -527,13 +530,14 @@ def _read_evidence(path: Path) -> tuple[dict[str, str], Evidence]:
     try:
         arrays, metadata = safetensors.numpy.load(data), _metadata(data)
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise _not_safetensors(path, error) from error
+        raise CheckpointError(f"{path} is damaged; delete it, and it is computed anew") from error
     try:
         found = {name: arrays[name] for name in _EVIDENCE_ARRAYS}
         shapes = {values.shape for values in found.values()}
         usable = all(values.dtype == np.float64 for values in found.values())
+        usable = usable and np.isfinite(found["log_px"]).all()
         if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not usable:
-            raise ValueError("columns of unequal length or of another type")
+            raise ValueError("columns of unequal length, of another type or not finite")
         told = {name: metadata[name] for name in _EVIDENCE_METADATA}
         if told["method"] not in METHODS:
             raise ValueError("an unknown method")

@@ -442,19 +442,44 @@ def _terms(options: argparse.Namespace) -> None:
 def _evidence(
     options: argparse.Namespace, model: VAE, dataset: datasets.Dataset
 ) -> Evidence | None:
-    """log p(x) of each point by the method that the options name; None if they name none."""
+    """log p(x) of each point by the method that the options name; None if they name none.
+
+    That of a whole split is kept in the run's folder, where the pages find it, too.
+    """
+    run = checkpoint.open_run(options.path)
+    is_whole = options.limit is None
+    kept = run.load_evidence(dataset.name, dataset.split) if is_whole else None
+    if kept is not None and _is_asked_for(kept, options) and len(kept) == len(dataset):
+        return kept
     with _progress("log p(x)") as progress:
         if options.exact:
-            return evidence.exact(model, dataset, progress=progress, shared=True)
-        seed = options.seed
-        if options.importance_samples is not None:
-            K = options.importance_samples
-            return evidence.importance_weighted(model, dataset, K, seed, progress, True)
-        if options.ais is not None:
-            return evidence.annealed(
-                model, dataset, options.ais, seed=seed, progress=progress, shared=True
+            found = evidence.exact(model, dataset, progress=progress, shared=True)
+        elif options.importance_samples is not None:
+            found = evidence.importance_weighted(
+                model, dataset, options.importance_samples, options.seed, progress, True
             )
-    return None
+        elif options.ais is not None:
+            return evidence.annealed(
+                model, dataset, options.ais, seed=options.seed, progress=progress, shared=True
+            )
+        else:
+            return None
+    # An estimate does not take the place of the integral.
+    is_better = kept is None or kept.method != evidence.EXACT or options.exact
+    if is_whole and is_better and distributed.rank() == 0:
+        try:
+            checkpoint.save_evidence(run, found)
+        except CheckpointError:
+            pass  # it is printed all the same
+    return found
+
+
+def _is_asked_for(kept: Evidence, options: argparse.Namespace) -> bool:
+    if options.exact:
+        return kept.method == evidence.EXACT
+    K = options.importance_samples
+    asked = (evidence.IMPORTANCE_WEIGHTED, K, options.seed)
+    return K is not None and (kept.method, kept.n_samples, kept.seed) == asked
 
 
 def _list(options: argparse.Namespace) -> None:

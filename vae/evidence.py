@@ -20,6 +20,7 @@ EXACT, IMPORTANCE_WEIGHTED, ANNEALED = METHODS = ("exact", "importance-weighted"
 TOLERANCE = 1e-3  # nats
 USUAL_SAMPLES = 500  # per point, as most papers report log p(x)
 _POINTS_AT_ONCE = 256
+_INTEGRALS_AT_ONCE = 128  # few enough for a progress bar that moves
 _ANNEALED_AT_ONCE = 32
 
 Progress = Callable[[int, int], None]
@@ -116,7 +117,7 @@ def exact(
     lattice = Lattice(model)
     found = np.full((3, len(rows)), math.nan)
     done = 0
-    for part in _by_place(mu).split(_POINTS_AT_ONCE):
+    for part in _by_place(mu).split(_INTEGRALS_AT_ONCE):
         x = to_unit(dataset.images[rows[part]])
         result = exact_posterior(model, x, mu[part], logvar[part], tolerance, lattice)
         kl = gaussian.kl_to_standard_normal(mu[part].double(), logvar[part].double()).sum(1)

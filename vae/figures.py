@@ -169,7 +169,7 @@ def kl_against_recon(
             )
     if selected is not None:
         _add_ring(figure, positions[selected])
-    return _plain(
+    return plain_layout(
         figure, height, "recon, nats per image", "KL, nats per image", showlegend=False
     ).update_layout(dragmode="pan", hovermode="closest", uirevision="terms")
 
@@ -190,7 +190,7 @@ def histogram(
     )
     if selected is not None:
         figure.add_vline(x=selected, line={"color": Q_COLOUR, "width": 2})
-    return _plain(figure, height, f"{name}, nats per image", "points", showlegend=False)
+    return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
 
 
 def kl_bars(kl_per_dim: np.ndarray, height: int | None = None) -> go.Figure:
@@ -206,7 +206,7 @@ def kl_bars(kl_per_dim: np.ndarray, height: int | None = None) -> go.Figure:
             hovertemplate="%{y}: %{x:.3f} nats<extra></extra>",
         )
     )
-    figure = _plain(figure, height or 60 + 24 * len(names), "KL, nats", "", showlegend=False)
+    figure = plain_layout(figure, height or 60 + 24 * len(names), "KL, nats", "", showlegend=False)
     return figure.update_layout(bargap=0.25, yaxis={"autorange": "reversed"})
 
 
@@ -268,7 +268,7 @@ def training_curves(
                 line={"color": its_colour, "width": 2},
                 hovertemplate="epoch %{x}: %{y:.2f} nats<extra>" + label + "</extra>",
             )
-    figure = _plain(figure, height, "epoch", f"{name}, nats")
+    figure = plain_layout(figure, height, "epoch", f"{name}, nats")
     figure.update_layout(
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"},
         margin={"t": 28},
@@ -328,7 +328,7 @@ def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go
                 layer="below",
             )
         figure.update_xaxes(range=[x0, x1]).update_yaxes(range=[y0, y1])
-    figure = _plain(
+    figure = plain_layout(
         figure, height, "KL (rate), nats per image", "recon (distortion), nats per image"
     )
     return figure.update_layout(
@@ -550,9 +550,10 @@ def _add_mark(figure: go.Figure, line: np.ndarray, mode: str) -> None:
         )
 
 
-def _plain(
+def plain_layout(
     figure: go.Figure, height: int, x_title: str, y_title: str, showlegend: bool = True
 ) -> go.Figure:
+    """What plain charts share: small margins and the axes' titles."""
     return figure.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},

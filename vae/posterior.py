@@ -27,6 +27,8 @@ _REACH = 6.0  # where the first cells end along each dimension; p(z) has fallen 
 _FARTHEST = 24.0
 _MOST_LEVELS = 16  # cells of 2e-6
 _FAR_BELOW = 12.0  # nats: what lies so far below the highest density is left out
+# More where cells are large: there the bounds are guesses, for the decoder is no quadratic.
+_DOUBT = 200.0  # nats per spacing
 _Q_TAIL = 16.0  # the same for q: terms that it weighs can be thousands of nats
 _UNRESOLVED = 5.0  # nats between the sum of the cells' bounds and that of their values
 _POINTS_AT_ONCE = 256
@@ -385,7 +387,8 @@ class _Refinement:
             left &= ~ends
             if not left.any():
                 break
-            near = (bound > self.top[pairs.point] - _FAR_BELOW) | self._near_q(pairs, spacing)
+            far = _FAR_BELOW + _DOUBT * spacing
+            near = (bound > self.top[pairs.point] - far) | self._near_q(pairs, spacing)
             goes_on = left[pairs.point]
             stays = goes_on & ~near
             done.index_add_(0, pairs.point[stays], sums[stays])
@@ -432,7 +435,7 @@ class _Refinement:
             curvature.append((ahead + behind - 2 * field).abs().nan_to_num(0, posinf=0))
         bent = sum(curvature).reshape(B, -1)
         bound = log_joint + slope.reshape(B, -1) / 2 + bent / 4
-        near = bound > top[:, None] - _FAR_BELOW
+        near = bound > top[:, None] - _FAR_BELOW - _DOUBT * _SPACING
         for rows in torch.arange(B).split(16):
             near[rows] |= _log_q_bound(z, self.mu[rows, None], self.sigma[rows, None], _SPACING) > (
                 -_Q_TAIL

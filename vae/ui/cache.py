@@ -16,6 +16,7 @@ from vae import checkpoint, datasets, film
 from vae.checkpoint import Run
 from vae.datasets import Dataset
 from vae.embedding import Embedding, embed
+from vae.evidence import Evidence
 from vae.film import Frame
 from vae.model import VAE
 
@@ -83,6 +84,24 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
     return slot[0]
 
 
+def evidence(run: Run, name: str, split: str) -> Evidence | None:
+    """log p(x) in the run's folder, as `Run.load_evidence`. Raises CheckpointError."""
+    stamp = _stamp(run.path / checkpoint.evidence_file(name, split))
+    if not any(stamp):  # the name may be one that no file can have
+        return None
+    return _evidence(run.path, (stamp_of_model(run), stamp), name, split)
+
+
+def unstored_evidence(run: Run, name: str, split: str) -> list[tuple[Evidence, str]]:
+    """A place for log p(x) that could not be written into the run's folder, and why not."""
+    return _unstored_evidence(run.path, stamp_of_model(run), name, split)
+
+
+def stamp_of_model(run: Run) -> tuple[int, int, int]:
+    """Changes when the weights are replaced."""
+    return _stamp(run.path / checkpoint.MODEL)
+
+
 def pack(run: Run, name: str, build: Callable[[], Any]) -> Any:
     """What `build` makes for the browser out of the run's weights, made once for all visitors."""
     stamps = tuple(_stamp(run.path / file) for file in (checkpoint.MODEL, checkpoint.EMBEDDING))
@@ -110,7 +129,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     """Changes when the file is replaced, so that a newer one is not hidden by the cache."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return (0, 0, 0)
     return (found.st_mtime_ns, found.st_size, found.st_ino)
 
@@ -168,4 +187,16 @@ def _computed_embedding(
     path: Path, stamp: tuple[int, ...], name: str, split: str
 ) -> list[Embedding]:
     # A place to put it: a cached function cannot show progress to the one who waits for it.
+    return []
+
+
+@_shared(max_entries=16)
+def _evidence(path: Path, stamps: tuple[Any, ...], name: str, split: str) -> Evidence | None:
+    return checkpoint.open_run(path).load_evidence(name, split)
+
+
+@_shared(max_entries=6)
+def _unstored_evidence(
+    path: Path, stamp: tuple[int, ...], name: str, split: str
+) -> list[tuple[Evidence, str]]:
     return []
