@@ -352,7 +352,7 @@ def test_many_cells_are_integrated_in_smaller_groups(monkeypatch):
     model.requires_grad_(False)
     mu, logvar = model.encode(x)
     before = exact_posterior(model, x, mu, logvar)
-    monkeypatch.setattr(posterior, "_PAIRS_AT_ONCE", 4000)
+    monkeypatch.setattr(posterior, "_PAIRS_AT_ONCE", 60_000)
     monkeypatch.setattr(posterior, "_POINTS_AT_ONCE", 8)
     seen = []
     again = exact_posterior(model, x, mu, logvar, progress=lambda *done: seen.append(done))

@@ -70,8 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         _say(error)
         return 2
-    except KeyboardInterrupt:
-        _say("stopped")
+    except KeyboardInterrupt as error:
+        # Ctrl-C reaches every process; torchrun ends those whose peer is gone, perhaps the first.
+        _say("stopped", up_to_rank=1 if isinstance(error, _Terminated) else 0)
         return 130
     return 0
 
@@ -304,11 +305,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Terminated(KeyboardInterrupt):
+    pass
+
+
+def _terminated(*_: object) -> None:
+    raise _Terminated
+
+
 def _begin_work(options: argparse.Namespace) -> None:
     if options.background:
         workbench.step_back()
     # What torchrun, or a system that shuts down, asks with.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminated)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -27,9 +27,8 @@ _REACH = 6.0  # where the first cells end along each dimension; p(z) has fallen 
 _FARTHEST = 24.0
 _MOST_LEVELS = 16  # cells of 2e-6
 _FAR_BELOW = 12.0  # nats: what lies so far below the highest density is left out
-# More where cells are large: there the bounds are guesses, for the decoder is no quadratic.
-_DOUBT = 200.0  # nats per spacing
 _Q_TAIL = 16.0  # the same for q: terms that it weighs can be thousands of nats
+_SLACK = 2.0  # times what a quadratic would add to a cell's middle: the decoder makes none
 _UNRESOLVED = 5.0  # nats between the sum of the cells' bounds and that of their values
 _POINTS_AT_ONCE = 256
 _PAIRS_AT_ONCE = 2**21  # of a point and a cell
@@ -387,8 +386,7 @@ class _Refinement:
             left &= ~ends
             if not left.any():
                 break
-            far = _FAR_BELOW + _DOUBT * spacing
-            near = (bound > self.top[pairs.point] - far) | self._near_q(pairs, spacing)
+            near = (bound > self.top[pairs.point] - _FAR_BELOW) | self._near_q(pairs, spacing)
             goes_on = left[pairs.point]
             stays = goes_on & ~near
             done.index_add_(0, pairs.point[stays], sums[stays])
@@ -434,8 +432,8 @@ class _Refinement:
             slope += (ahead - behind).abs().nan_to_num(0, posinf=0) / 2
             curvature.append((ahead + behind - 2 * field).abs().nan_to_num(0, posinf=0))
         bent = sum(curvature).reshape(B, -1)
-        bound = log_joint + slope.reshape(B, -1) / 2 + bent / 4
-        near = bound > top[:, None] - _FAR_BELOW - _DOUBT * _SPACING
+        bound = log_joint + _SLACK * (slope.reshape(B, -1) / 2 + bent / 4)
+        near = bound > top[:, None] - _FAR_BELOW
         for rows in torch.arange(B).split(16):
             near[rows] |= _log_q_bound(z, self.mu[rows, None], self.sigma[rows, None], _SPACING) > (
                 -_Q_TAIL
@@ -511,7 +509,7 @@ class _Refinement:
             slope = differences.nanmean(0).abs().nan_to_num(0, posinf=0)
             bent = (differences[1] - differences[0]).abs() / spacing**2
             curvature[:, d] = torch.where(bent.isfinite(), bent, curvature[:, d])
-            bound += slope / 2 + curvature[:, d] * spacing**2 / 4
+            bound += _SLACK * (slope / 2 + curvature[:, d] * spacing**2 / 4)
         return bound, pairs._replace(curvature=curvature)
 
     def _near_q(self, pairs: _Pairs, spacing: float) -> Tensor:
