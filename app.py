@@ -12,6 +12,8 @@ page = st.navigation(
         st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
         st.Page("pages/inference.py", title="Inference", icon=":material/ads_click:"),
         st.Page("pages/gaussians.py", title="Gaussians", icon=":material/join_inner:"),
+        st.Page("pages/diagnose.py", title="Diagnose", icon=":material/stethoscope:"),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     ]
 )
 frame.open_frame()

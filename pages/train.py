@@ -10,7 +10,7 @@ import streamlit as st
 from vae import checkpoint, job, training, workbench
 from vae.checkpoint import CheckpointError, Run
 from vae.datasets import DatasetError
-from vae.ui import cache, frame, train_form, training_charts
+from vae.ui import cache, frame, own_data, train_form, training_charts
 
 frame.require("pages/train.py")
 
@@ -27,7 +27,10 @@ def main() -> None:
         if new_runs:
             begin(new_runs)
     with right:
-        bench()
+        if own_data.is_open():
+            own_data.show()
+        else:
+            bench()
 
 
 def begin(new_runs: train_form.NewRuns) -> None:
@@ -45,13 +48,14 @@ def begin(new_runs: train_form.NewRuns) -> None:
         st.error(frame.plain(str(error)))
         return
     st.session_state[WATCHED] = made[0].name
+    own_data.close()
     st.rerun()
 
 
 def bench() -> None:
     """The run that is watched, and what can be done with it."""
     undo()
-    runs, _ = cache.runs()
+    runs = [run for run in cache.runs()[0] if isinstance(run, Run)]  # not other libraries' files
     if not runs:
         st.info("Nothing has been trained yet. Choose the data on the left and press Train.")
         return
@@ -230,6 +234,7 @@ def waiting_for(run: Run) -> str:
 def all_runs(states_before: dict[str, str]) -> None:
     """The table of the runs, and those chosen in it in one chart of curves and one plane."""
     runs, broken = cache.runs()
+    runs = [run for run in runs if isinstance(run, Run)]
     states = {run.name: job.status(run.path) for run in runs}
     if {name: status.state for name, status in states.items()} != states_before:
         st.rerun()

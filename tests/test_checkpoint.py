@@ -202,7 +202,9 @@ def test_the_library_neither_imports_pickle_nor_calls_torch_load():
                     module.split(".")[0] for module in modules
                 }, source
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) != ("torch", "load"), source
+                # Others' files are read in one place, with weights_only (see test_architecture).
+                is_load = (node.value.id, node.attr) == ("torch", "load")
+                assert not is_load or source.name == "tensors.py", source
 
 
 # An embedding is that of the weights beside it, or none.

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vae import checkpoint, config, datasets, distributed, evidence, film, job, workbench
+from vae import checkpoint, config, datasets, distributed, evidence, film, formats, job, workbench
 from vae.checkpoint import CheckpointError
 from vae.config import ModelConfig, TrainConfig
 from vae.distributed import PeerLost
 from vae.embedding import N_SAMPLES, Embedding, embed
 from vae.evidence import Evidence
+from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
 from vae.training import EpochStats, NonFiniteLoss, choose_device, fastest_precision, remark
 
@@ -34,6 +35,11 @@ _SHRUNK_FRAMES, _SHRUNK_BYTES = (18, 12, 8, 4), 8_000_000  # as few as make the 
 _BACKGROUND = "let every other process go first"
 _BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
 _MAX_SAMPLES = 1_000_000
+_MOMENTS = ("mu", "logvar")
+_ANY_CHECKPOINT = (
+    "a run folder, a file in one, or the weights of pytorch/examples, pythae, disentangling-vae or "
+    "PyTorch-VAE"
+)
 
 _EPILOG = """\
 examples:
@@ -214,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log-px also log_px, its error and the gap.",
     )
     for command in (evaluate, terms):
-        command.add_argument("path", metavar="PATH", help="a run folder, or a file in one")
+        command.add_argument("path", metavar="PATH", help=_ANY_CHECKPOINT)
         command.add_argument("--dataset", metavar="NAME", help="[the one it was trained on]")
         command.add_argument("--split", default="test", help="test (held out), train or all [test]")
         command.add_argument("--limit", type=int, metavar="N", help="only the first N points")
@@ -262,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
         help="ending in .csv or .parquet [CSV on standard output]",
     )
 
-    listing = add("list", _list, "list the run folders there are", "Broken ones say why.")
+    listing = add("list", _list, "list the checkpoints there are", "Broken ones say why.")
     listing.add_argument("--folder", type=Path, help="[checkpoints/, or VAE_CHECKPOINTS]")
 
     shrink = add(
@@ -280,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
         "It opens from disk with no network and no Python. Images go with it where the data set "
         "is at hand.",
     )
-    export.add_argument("path", metavar="CHECKPOINT", help="a run folder, or a file in one")
+    export.add_argument("path", metavar="CHECKPOINT", help=_ANY_CHECKPOINT)
     export.add_argument("--html", type=Path, metavar="FILE", help="where to write [NAME.html]")
 
     bench = add(
@@ -291,12 +297,13 @@ def _parser() -> argparse.ArgumentParser:
         "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
-        "posterior against the points, the grid's nodes, and importance sampling.",
+        "posterior against the points, the grid's nodes, and importance sampling. classroom: "
+        "thirty visitors at one server.",
     )
     bench.add_argument(
         "what",
-        choices=["train", "live", "busy", "inference"],
-        metavar="train|live|busy|inference",
+        choices=["train", "live", "busy", "inference", "classroom"],
+        metavar="train|live|busy|inference|classroom",
     )
     bench.add_argument(
         "--plot", type=Path, metavar="FILE", help="inference: an HTML file for the cost curves"
@@ -404,10 +411,10 @@ def _queue(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     with distributed.group(options.device) as device:
-        model, dataset, embedding = _embed(options, device)
+        run, model, dataset, embedding = _embed(options, device)
         result = embedding.means()
         result["bits_per_dim"] = result["neg_elbo"] / (dataset.images[0].numel() * math.log(2))
-        if found := _evidence(options, model, dataset):
+        if found := _evidence(options, run, model, dataset):
             result |= found.means()
         if distributed.rank() > 0:
             return
@@ -416,9 +423,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         images, labels = dataset.images.numpy(), dataset.labels.numpy()
         result |= neighbourhood(embedding.mu, labels, images)._asdict()
+    card = run.card if isinstance(run, ForeignRun) else None
     if options.json:
+        if card is not None:
+            result |= {"card": card.to_dict(), "images": dataset.note or "as they are"}
+            # Of the first image: what another library can be held against without sampling.
+            result |= {f"{name}_first": getattr(embedding, name)[0].tolist() for name in _MOMENTS}
         print(json.dumps(result))
         return
+    if card is not None:
+        for name, text in card.facts().items():
+            print(f"{name:14} {text}")
+        print(card.sentence())
     for name, value in result.items():
         if isinstance(value, list):
             value = " ".join(f"{v:.4f}" for v in value)
@@ -434,11 +450,11 @@ def _terms(options: argparse.Namespace) -> None:
     from vae import tables  # pandas takes half a second that the other commands need not wait
 
     with distributed.group(options.device) as device:
-        model, dataset, embedding = _embed(options, device)
+        run, model, dataset, embedding = _embed(options, device)
         if options.log_px and not (options.exact or options.importance_samples or options.ais):
             options.exact = evidence.offers_exact(model)
             options.importance_samples = None if options.exact else evidence.USUAL_SAMPLES
-        found = _evidence(options, model, dataset)
+        found = _evidence(options, run, model, dataset)
         if distributed.rank() > 0:
             return
     data = (tables.as_csv if suffix == ".csv" else tables.as_parquet)(embedding, found)
@@ -449,13 +465,12 @@ def _terms(options: argparse.Namespace) -> None:
 
 
 def _evidence(
-    options: argparse.Namespace, model: VAE, dataset: datasets.Dataset
+    options: argparse.Namespace, run: AnyRun, model: VAE, dataset: datasets.Dataset
 ) -> Evidence | None:
     """log p(x) of each point by the method that the options name; None if they name none.
 
     That of a whole split is kept in the run's folder, where the pages find it, too.
     """
-    run = checkpoint.open_run(options.path)
     is_whole = options.limit is None
     kept = run.load_evidence(dataset.name, dataset.split) if is_whole else None
     if kept is not None and _is_asked_for(kept, options) and len(kept) == len(dataset):
@@ -475,7 +490,8 @@ def _evidence(
             return None
     # An estimate does not take the place of the integral.
     is_better = kept is None or kept.method != evidence.EXACT or options.exact
-    if is_whole and is_better and distributed.rank() == 0:
+    is_kept = isinstance(run, checkpoint.Run)  # others' folders are left as they are
+    if is_kept and is_whole and is_better and distributed.rank() == 0:
         try:
             checkpoint.save_evidence(run, found)
         except CheckpointError:
@@ -492,11 +508,18 @@ def _is_asked_for(kept: Evidence, options: argparse.Namespace) -> bool:
 
 
 def _list(options: argparse.Namespace) -> None:
-    runs, broken = checkpoint.list_runs(options.folder)
+    runs, broken = formats.list_runs(options.folder)
     if not runs and not broken:
         folder = options.folder or checkpoint.folder()
         print(f"no runs in {folder}; `python -m vae train` makes one")
     for run in runs:
+        if isinstance(run, ForeignRun):
+            card = run.card
+            print(
+                f"{run.name:24} {card.format:14} k = {card.latent_dim:<4} {card.model}, "
+                f"{card.network}; {card.sentence()}"
+            )
+            continue
         model, train = run.model_config, run.train_config
         try:
             held_out = [row for row in run.load_metrics() if row["split"] == "test"]
@@ -540,11 +563,17 @@ def _shrink(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from vae.live import export  # plotly takes a while to load
 
-    run = checkpoint.open_run(options.path)
+    run = formats.open_run(options.path)
     path = options.html or Path(f"{run.name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--html (={path}) must end in .html")
-    size = export.write(path, export.of_run(run))
+    if isinstance(run, ForeignRun):
+        model, name = run.load_model(), run.usual_dataset()
+        images = _fitted(datasets.load(name), run)
+        page = export.page(model, embed(model, images), run.name, images, name)
+    else:
+        page = export.of_run(run)
+    size = export.write(path, page)
     print(f"{path} {size / 1e6:.2f} MB")
 
 
@@ -557,7 +586,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 def _embed(
     options: argparse.Namespace, device: torch.device | None
-) -> tuple[VAE, datasets.Dataset, Embedding]:
+) -> tuple[AnyRun, VAE, datasets.Dataset, Embedding]:
     for name in ("limit", "samples", "importance_samples", "ais"):
         value = getattr(options, name, None)
         if value is not None and not 1 <= value <= _MAX_SAMPLES:
@@ -565,13 +594,31 @@ def _embed(
             raise ValueError(f"--{option} (={value}) must be from 1 to {_MAX_SAMPLES}")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed (={options.seed}) must be from 0 to {2**63 - 1}")
-    run = checkpoint.open_run(options.path)
+    run = formats.open_run(options.path)
     model = run.load_model().to(device or choose_device(options.device))
-    dataset = datasets.load(options.dataset or run.train_config.held_out_dataset, options.split)
+    dataset = datasets.load(options.dataset or _usual_dataset(run), options.split)
     if options.limit is not None:
         dataset = dataset.first(options.limit)
+    dataset = _fitted(dataset, run)
     with _progress("terms") as progress:
-        return model, dataset, embed(model, dataset, options.samples, options.seed, progress, True)
+        embedding = embed(model, dataset, options.samples, options.seed, progress, True)
+    return run, model, dataset, embedding
+
+
+def _usual_dataset(run: AnyRun) -> str:
+    if isinstance(run, ForeignRun):
+        return run.usual_dataset()
+    return run.train_config.held_out_dataset
+
+
+def _fitted(dataset: datasets.Dataset, run: AnyRun) -> datasets.Dataset:
+    """As it is for our own runs; for others, whose data are a guess, resized to what they read."""
+    if not isinstance(run, ForeignRun):
+        return dataset
+    dataset = dataset.resized(run.model_config.image_shape)
+    if dataset.note:
+        _say(dataset.note)
+    return dataset
 
 
 @contextmanager

@@ -53,13 +53,7 @@ class ModelConfig:
     likelihood: str = "bernoulli"
 
     def __post_init__(self) -> None:
-        shape = _integers("image_shape", self.image_shape, minimum=1, maximum=MAX_SIDE)
-        if len(shape) != 3 or shape[0] not in (1, 3):
-            raise ConfigError(
-                f"image_shape (={_brief(shape)}) must be (channels, height, width) "
-                "with 1 or 3 channels"
-            )
-        object.__setattr__(self, "image_shape", shape)
+        object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
         _integer("latent_dim", self.latent_dim, minimum=1, maximum=MAX_LATENT_DIM)
         _choice("family", self.family, FAMILIES)
         hidden = _integers("hidden", self.hidden, minimum=1, maximum=MAX_WIDTH)
@@ -86,6 +80,41 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class ForeignModel:
+    """The shape of a VAE that another library made: what is known of it without its weights.
+
+    Attributes:
+        image_shape: (C, H, W) of one image; C is 1 or 3.
+        latent_dim: k, the dimension of z.
+        likelihood: p(x|z), one of LIKELIHOODS.
+        family: whose network it is, in words: "pythae MLP".
+        hidden: widths or channels of the encoder's layers from the image inwards.
+
+    Raises:
+        ConfigError: a value is of the wrong type or out of range.
+    """
+
+    image_shape: tuple[int, int, int]
+    latent_dim: int
+    likelihood: str
+    family: str
+    hidden: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
+        _integer("latent_dim", self.latent_dim, minimum=1, maximum=MAX_LATENT_DIM)
+        _choice("likelihood", self.likelihood, LIKELIHOODS)
+        if not isinstance(self.family, str) or not self.family:
+            raise ConfigError(f"family (={_brief(self.family)}) must be a name")
+        hidden = _integers("hidden", self.hidden, minimum=1, maximum=MAX_WIDTH)
+        object.__setattr__(self, "hidden", hidden)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How a VAE is trained.
 
@@ -94,7 +123,7 @@ class TrainConfig:
     deep model with few latent dimensions tends to give them up in its first epochs.
 
     Attributes:
-        dataset: a name in `vae.datasets.NAMES`.
+        dataset: a name that `vae.datasets.names` has, or had.
         epochs: passes over the training images.
         batch_size: images per step, over all processes together.
         learning_rate: Adam's; the highest one for the "one-cycle" schedule (Smith, 2018), the
@@ -315,6 +344,15 @@ def _integers(name: str, values: Any, minimum: int, maximum: int) -> tuple[int, 
     if not isinstance(values, list | tuple):
         raise ConfigError(f"{name} (={_brief(values)}) must be a list of whole numbers")
     return tuple(_integer(f"{name}[{i}]", v, minimum, maximum) for i, v in enumerate(values))
+
+
+def _image_shape(value: Any) -> tuple[int, int, int]:
+    shape = _integers("image_shape", value, minimum=1, maximum=MAX_SIDE)
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ConfigError(
+            f"image_shape (={_brief(shape)}) must be (channels, height, width) with 1 or 3 channels"
+        )
+    return shape
 
 
 def _number(name: str, value: Any) -> float:

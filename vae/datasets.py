@@ -1,25 +1,39 @@
 """A name -> Dataset: images held as one uint8 tensor, labels, and the names of the classes.
 
 Every data set has a fixed split, the same on every machine: torchvision's sets keep their own
-train and test parts; scikit-learn's digits and the sprites hold out one image in five, drawn with
-seed 0.
+train and test parts; scikit-learn's digits, the sprites and data of one's own hold out one image in
+five, drawn with seed 0.
+
+Data of one's own (which `vae.own_data` reads and adds) are files of `folder()` / "own", one
+NAME.safetensors per set: the images, training ones first, their labels, and what was done to them.
 """
 
 import dataclasses
+import json
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import safetensors
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vae.config import BINARISED
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 SPLITS = ("test", "train", "all")
 HELD_OUT_SHARE = 0.2
+OWN_FORMAT = "ELBO Room data 1"  # in the metadata of the files that data of one's own are kept in
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
 class DatasetError(ValueError):
@@ -31,12 +45,13 @@ class Dataset:
     """Images with their labels.
 
     Attributes:
-        name: as in NAMES.
+        name: as in `names()`.
         split: "test" (held out), "train" or "all" (train, then test).
         images: uint8, shape (N, C, H, W).
         labels: int64, shape (N,).
         class_names: the name of each label.
         factors: what is known to vary, each of shape (N,); empty for most sets.
+        note: what was done to the images since they were loaded, to be said beside them.
     """
 
     name: str
@@ -45,6 +60,7 @@ class Dataset:
     labels: Tensor
     class_names: tuple[str, ...]
     factors: dict[str, Tensor] = field(default_factory=dict)
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,6 +79,32 @@ class Dataset:
             factors={name: values[:n] for name, values in self.factors.items()},
         )
 
+    def resized(self, image_shape: tuple[int, int, int]) -> "Dataset":
+        """The same points with images of another shape, as a model of that shape reads them.
+
+        Each is stretched or shrunk to fill the new size, by Pillow's bilinear filter, which is
+        what torchvision's `Resize` does to a Pillow image (shrinking averages over the pixels that
+        fall together). Colour becomes grey by 299 R + 587 G + 114 B, as torchvision's `Grayscale`
+        makes it; grey becomes colour by three equal channels.
+
+        Args:
+            image_shape: (C, H, W) with C = 1 or 3.
+
+        Returns:
+            images uint8, shape (N, C, H, W), and a `note` that says what was done; the data set
+            itself if its images are of that shape already.
+
+        Raises:
+            ValueError: another number of channels, or a side below 1.
+        """
+        if tuple(image_shape) == self.image_shape:
+            return self
+        images = np.empty((len(self), *image_shape), dtype=np.uint8)
+        for i, image in enumerate(self.images.numpy()):
+            images[i] = pixels_of(_as_picture(image), image_shape)
+        note = f"{_size(self.image_shape)} images resized to {_size(image_shape)}"
+        return dataclasses.replace(self, images=torch.from_numpy(images), note=note)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -75,6 +117,7 @@ class Source:
     load: Callable[[str], Dataset]
     files: tuple[str, ...] = ()  # what is downloaded, relative to `folder()`
     n_bytes: int = 0  # of those files together
+    is_own: bool = False  # added by `vae.own_data`
 
     def is_here(self) -> bool:
         """Whether all that is downloaded has been, packed or unpacked."""
@@ -91,8 +134,8 @@ def load(name: str, split: str = "test") -> Dataset:
     """The data set of that name.
 
     Args:
-        name: one of NAMES; with "-binarised" behind it, its pixels are drawn as 0 or 1, once and
-            with seed 0 (Salakhutdinov & Murray, 2008).
+        name: one of `names()`; with "-binarised" behind it, its pixels are drawn as 0 or 1, once
+            and with seed 0 (Salakhutdinov & Murray, 2008).
         split: one of SPLITS.
 
     Raises:
@@ -120,18 +163,98 @@ def load(name: str, split: str = "test") -> Dataset:
 
 
 def describe(name: str) -> Source:
-    """Title, image shape and a note, without loading anything. Raises DatasetError if unknown."""
+    """Title, image shape and a note, without loading anything.
+
+    Raises:
+        DatasetError: there is no such set, or its file is damaged.
+    """
+    grey = name.removesuffix(BINARISED)
+    if grey in _SOURCES:
+        return _SOURCES[grey]
+    choices = ", ".join(names())
+    if not may_be_called(grey):
+        raise DatasetError(f"unknown data set {name!r}; choose one of: {choices}")
+    path = own_path(grey)
     try:
-        return _SOURCES[name.removesuffix(BINARISED)]
-    except KeyError:
+        found = path.stat()
+    except OSError:
         raise DatasetError(
-            f"unknown data set {name!r}; choose one of: {', '.join(NAMES)}"
+            f"unknown data set {grey!r}; choose one of: {choices}; or, if it is of your own, add "
+            f"it to {path.parent}: python -m vae data add PATH --name {grey}"
         ) from None
+    return _describe_own(path, found.st_mtime_ns, found.st_size)
+
+
+def names() -> tuple[str, ...]:
+    """Every data set there is: NAMES, then those of one's own."""
+    return (*NAMES, *own_names())
+
+
+def own_names() -> list[str]:
+    """The data sets of one's own that can be read, in alphabetical order."""
+    found = []
+    try:
+        paths = sorted((folder() / "own").glob("*.safetensors"))
+    except OSError:
+        return []
+    for path in paths:
+        try:
+            status = path.stat()
+            if may_be_called(path.stem):
+                _describe_own(path, status.st_mtime_ns, status.st_size)
+                found.append(path.stem)
+        except (DatasetError, OSError):
+            pass  # who asks for it by name is told
+    return found
+
+
+def own_path(name: str) -> Path:
+    """The file of a data set of one's own, whether it is there or not.
+
+    Raises:
+        DatasetError: no set may be called so.
+    """
+    return folder() / "own" / f"{check_own_name(name)}.safetensors"
+
+
+def may_be_called(name: str) -> bool:
+    """Whether a data set of one's own may have that name."""
+    taken = name.lower() in _SOURCES or name.lower().endswith(BINARISED)
+    return bool(_OWN_NAME.fullmatch(name)) and ".." not in name and not taken
+
+
+def check_own_name(name: str) -> str:
+    """The name, if a data set of one's own may be called so: it becomes part of file names.
+
+    Raises:
+        DatasetError: it is empty, too long, could lead out of the folder, or is taken.
+    """
+    if not may_be_called(name):
+        raise DatasetError(
+            f"name (={name[:60]!r}) must be 1 to 40 letters, digits, '-', '_' or single dots, "
+            f"begin with a letter or digit, not end in {BINARISED}, and be none of: "
+            + ", ".join(NAMES)
+        )
+    return name
+
+
+def stamp(name: str) -> tuple[int, ...]:
+    """Changes when the data set of that name is another one: for those who keep it in memory."""
+    try:
+        found = own_path(name.removesuffix(BINARISED)).stat()
+    except (DatasetError, OSError):  # the others never change
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def names_of_shape(image_shape: tuple[int, int, int]) -> list[str]:
     """The data sets whose images have that shape."""
-    return [name for name, source in _SOURCES.items() if source.image_shape == image_shape]
+    found = []
+    for name in names():
+        with suppress(DatasetError):  # deleted at this moment
+            if describe(name).image_shape == image_shape:
+                found.append(name)
+    return found
 
 
 def folder() -> Path:
@@ -157,7 +280,38 @@ def binarise(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(draws < images, 255, 0).to(torch.uint8)
 
 
-def _is_held_out(n: int) -> np.ndarray:
+def pixels_of(picture: "Image.Image", image_shape: tuple[int, int, int]) -> np.ndarray:
+    """A Pillow picture of mode L or RGB as `Dataset.resized` makes it: uint8, shape (C, H, W).
+
+    Raises:
+        ValueError: image_shape is not (C, H, W) with C = 1 or 3 and sides from 1.
+    """
+    from PIL import Image
+
+    if len(image_shape) != 3 or image_shape[0] not in (1, 3) or min(image_shape) < 1:
+        raise ValueError(f"image_shape (={image_shape}) must be (1 or 3, height, width)")
+    C, H, W = image_shape
+    picture = picture.convert("L" if C == 1 else "RGB")
+    if picture.size != (W, H):
+        picture = picture.resize((W, H), Image.Resampling.BILINEAR)
+    pixels = np.asarray(picture)  # (H, W) or (H, W, C)
+    return pixels[None] if C == 1 else pixels.transpose(2, 0, 1)
+
+
+def _as_picture(image: np.ndarray) -> "Image.Image":
+    """A uint8 image (C, H, W) as a Pillow picture of mode L or RGB."""
+    from PIL import Image
+
+    return Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy())
+
+
+def _size(image_shape: tuple[int, int, int]) -> str:
+    C, H, W = image_shape
+    return f"{H} x {W} {'grey' if C == 1 else 'colour'}"
+
+
+def is_held_out(n: int) -> np.ndarray:
+    """Which of n images are held out: one in five, drawn with seed 0; bool, shape (n,)."""
     held_out = np.zeros(n, dtype=bool)
     chosen = np.random.default_rng(0).permutation(n)[: round(HELD_OUT_SHARE * n)]
     held_out[chosen] = True
@@ -168,7 +322,7 @@ def _load_digits(split: str) -> Dataset:
     from sklearn.datasets import load_digits  # half a second to import; only this set needs it
 
     digits = load_digits()
-    rows = _is_held_out(len(digits.images)) == (split == "test")
+    rows = is_held_out(len(digits.images)) == (split == "test")
     images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)  # grey levels 0 to 16
     return Dataset(
         name="digits",
@@ -188,7 +342,7 @@ def _load_sprites(split: str) -> Dataset:
     side, n = _SPRITE_SIDE, _SPRITE_POSITIONS
     places = np.linspace(8, side - 9, n, dtype=np.float32)
     factor_y, factor_x = (axis.ravel() for axis in np.meshgrid(places, places, indexing="ij"))
-    rows = _is_held_out(n * n) == (split == "test")
+    rows = is_held_out(n * n) == (split == "test")
     factor_x, factor_y = factor_x[rows], factor_y[rows]
 
     pixel = np.arange(side, dtype=np.float32)
@@ -206,6 +360,60 @@ def _load_sprites(split: str) -> Dataset:
         labels=torch.from_numpy(2 * low.astype(np.int64) + right),
         class_names=("top left", "top right", "bottom left", "bottom right"),
         factors={"x": torch.from_numpy(factor_x), "y": torch.from_numpy(factor_y)},
+    )
+
+
+@lru_cache(maxsize=256)
+def _describe_own(path: Path, mtime_ns: int, n_bytes: int) -> Source:
+    """What a file of one's own data says of itself; mtime and size tell a new file from an old."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            told, kept = file.metadata() or {}, {}
+            for name in ("images", "labels"):
+                values = file.get_slice(name)
+                kept[name] = tuple(values.get_shape()), values.get_dtype()
+        (shape, image_type), (labels_shape, label_type) = kept["images"], kept["labels"]
+        N, C, H, W = shape
+        n_train, class_names = int(told["n_train"]), json.loads(told["class_names"])
+        usable = (told["format"], image_type, label_type) == (OWN_FORMAT, "U8", "I64")
+        usable = usable and labels_shape == (N,) and 0 < n_train < N and C in (1, 3) and H * W > 0
+        if not usable or not class_names or not all(isinstance(c, str) for c in class_names):
+            raise ValueError("it is not one that this program wrote")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} cannot be used ({_reason(error)}); delete it and add the data again"
+        ) from error
+    return Source(
+        title=path.stem,
+        image_shape=(C, H, W),
+        n_train=n_train,
+        note=told.get("note", ""),
+        load=partial(
+            _load_own, name=path.stem, path=path, n_train=n_train, class_names=tuple(class_names)
+        ),
+        is_own=True,
+    )
+
+
+def _load_own(
+    split: str, name: str, path: Path, n_train: int, class_names: tuple[str, ...]
+) -> Dataset:
+    rows = slice(n_train, None) if split == "test" else slice(n_train)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            images, labels = (file.get_slice(what)[rows] for what in ("images", "labels"))
+        if not len(labels) or labels.min() < 0 or labels.max() >= len(class_names):
+            raise ValueError("its labels have no name")
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DatasetError(
+            f"{path} cannot be used ({_reason(error)}); delete it and add the data again"
+        ) from error
+    return Dataset(
+        name=name,
+        split=split,
+        images=torch.from_numpy(images),
+        labels=torch.from_numpy(labels),
+        class_names=class_names,
     )
 
 

@@ -2,11 +2,12 @@
 
 import math
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from vae.config import ModelConfig
+from vae.config import ForeignModel, ModelConfig
 from vae.likelihood import make_likelihood
 
 _ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -61,6 +62,28 @@ class VAE(nn.Module):
         self.decoder = Decoder(config)
         self.likelihood = make_likelihood(config.likelihood)
         _initialise(self, generator or torch.Generator().manual_seed(0))
+
+    @classmethod
+    def of_parts(
+        cls,
+        config: ForeignModel | ModelConfig,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: nn.Module,
+    ) -> Self:
+        """A VAE whose networks somebody else made.
+
+        Args:
+            config: what is known of it.
+            encoder: images (B, C, H, W) in [0, 1] -> mu (B, D), logvar (B, D).
+            decoder: z (..., D) -> the likelihood's raw output, (..., C, H, W).
+            likelihood: p(x|z), one of `vae.likelihood`.
+        """
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model.config = config
+        model.encoder, model.decoder, model.likelihood = encoder, decoder, likelihood
+        return model
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of q(z|x), each (B, D), for images x (B, C, H, W) in [0, 1].

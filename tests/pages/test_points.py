@@ -486,7 +486,7 @@ def test_where_it_cannot_be_written_it_is_kept_and_that_is_said(
 
 
 def test_without_the_images_it_says_why_it_cannot_be_computed(points, monkeypatch):
-    def nothing_there(name, split):
+    def nothing_there(*_):
         raise cache.datasets.DatasetError("digits is not here")
 
     monkeypatch.setattr(cache, "_dataset", nothing_there)
@@ -496,7 +496,7 @@ def test_without_the_images_it_says_why_it_cannot_be_computed(points, monkeypatc
 
 
 def test_log_px_that_is_stored_is_shown_without_the_images(points, checkpoints, monkeypatch):
-    def nothing_there(name, split):
+    def nothing_there(*_):
         raise cache.datasets.DatasetError("digits is not here")
 
     put(checkpoints)

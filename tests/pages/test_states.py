@@ -130,7 +130,7 @@ def test_without_the_data_set_the_map_and_the_terms_are_still_there(
 ):
     from vae.ui import cache
 
-    def nothing_there(name, split):
+    def nothing_there(*_):
         raise cache.datasets.DatasetError("digits is not here")
 
     monkeypatch.setattr(cache, "_dataset", nothing_there)

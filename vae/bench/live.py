@@ -201,6 +201,13 @@ def _scattered(n: int, config: ModelConfig, dataset: str) -> Embedding:
 @contextlib.contextmanager
 def serve(script: Path, checkpoints: Path) -> Iterator[str]:
     """A Streamlit server on loopback for as long as the block lasts; yields its address."""
+    with serve_process(script, checkpoints) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def serve_process(script: Path, checkpoints: Path) -> Iterator[tuple[str, int]]:
+    """The same; yields its process id, too."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -223,7 +230,7 @@ def serve(script: Path, checkpoints: Path) -> Iterator[str]:
             time.sleep(0.2)
         else:
             raise ValueError(f"`streamlit run {script.name}` did not start within a minute")
-        yield url
+        yield url, process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)

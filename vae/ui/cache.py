@@ -12,42 +12,42 @@ from typing import Any
 
 import streamlit as st
 
-from vae import checkpoint, datasets, film
-from vae.checkpoint import Run
+from vae import checkpoint, datasets, film, formats
 from vae.datasets import Dataset
 from vae.embedding import Embedding, embed
 from vae.evidence import Evidence
 from vae.film import Frame
+from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
 
 
-def runs() -> tuple[list[Run], dict[str, str]]:
-    """Every run that can be opened, by name, and what is wrong with the other folders."""
+def runs() -> tuple[list[AnyRun], dict[str, str]]:
+    """Every checkpoint that can be opened, by name, and what is wrong with the others."""
     return _runs(checkpoint.folder(), _stamp_of_folder(checkpoint.folder()))
 
 
-def model(run: Run) -> VAE:
+def model(run: AnyRun) -> VAE:
     """The run's model. Raises CheckpointError."""
-    return _model(run.path, _stamp(run.path / checkpoint.MODEL))
+    return _model(run.path, stamp_of_model(run))
 
 
-def metrics(run: Run) -> list[dict[str, Any]]:
+def metrics(run: AnyRun) -> list[dict[str, Any]]:
     """The rows of the run's metrics.jsonl. Raises CheckpointError."""
     return _metrics(run.path, _stamp(run.path / checkpoint.METRICS))
 
 
-def stored_embedding(run: Run) -> Embedding | None:
+def stored_embedding(run: AnyRun) -> Embedding | None:
     """The embedding in the run's folder, as `Run.load_embedding`. Raises CheckpointError."""
-    stamps = tuple(_stamp(run.path / name) for name in (checkpoint.MODEL, checkpoint.EMBEDDING))
+    stamps = (stamp_of_model(run), _stamp(run.path / checkpoint.EMBEDDING))
     return _stored_embedding(run.path, stamps)
 
 
-def frames(run: Run) -> list[Frame]:
+def frames(run: AnyRun) -> list[Frame]:
     """The film of the run's training. Raises CheckpointError."""
     return _frames(run.path, stamp_of_film(run))
 
 
-def stamp_of_film(run: Run) -> tuple[Any, ...]:
+def stamp_of_film(run: AnyRun) -> tuple[Any, ...]:
     """Changes when a frame comes or goes."""
     return tuple(_stamp(film.path(run, epoch)) for epoch in film.epochs(run))
 
@@ -58,10 +58,20 @@ def dataset(name: str, split: str) -> Dataset:
     if not source.is_here():
         _download(name, source)
     with st.spinner(f"Loading {source.title}", show_time=True):
-        return _dataset(name, split)
+        return _dataset(name, split, datasets.stamp(name))
 
 
-def embedding(run: Run, name: str, split: str) -> Embedding:
+def images(run: AnyRun, name: str, split: str) -> Dataset:
+    """The data set as the run's model reads it: another than its own is resized. As `dataset`."""
+    found, shape = dataset(name, split), run.model_config.image_shape
+    is_own = not isinstance(run, ForeignRun) and name == run.train_config.held_out_dataset
+    if is_own or found.image_shape == shape:
+        return found
+    with st.spinner("Resizing the images", show_time=True):
+        return _resized(name, split, datasets.stamp(name), shape)
+
+
+def embedding(run: AnyRun, name: str, split: str) -> Embedding:
     """The data set seen through the run's model: the stored one, or computed with a progress bar.
 
     Raises:
@@ -71,9 +81,10 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
         stored = stored_embedding(run)
         if stored is not None:
             return stored
-    slot = _computed_embedding(run.path, _stamp(run.path / checkpoint.MODEL), name, split)
+    stamps = (stamp_of_model(run), datasets.stamp(name))
+    slot = _computed_embedding(run.path, stamps, name, split)
     if not slot:
-        points = dataset(name, split)
+        points = images(run, name, split)
         bar = st.progress(0.0)
 
         def show(done: int, total: int) -> None:
@@ -84,7 +95,7 @@ def embedding(run: Run, name: str, split: str) -> Embedding:
     return slot[0]
 
 
-def evidence(run: Run, name: str, split: str) -> Evidence | None:
+def evidence(run: AnyRun, name: str, split: str) -> Evidence | None:
     """log p(x) in the run's folder, as `Run.load_evidence`. Raises CheckpointError."""
     stamp = _stamp(run.path / checkpoint.evidence_file(name, split))
     if not any(stamp):  # the name may be one that no file can have
@@ -92,19 +103,19 @@ def evidence(run: Run, name: str, split: str) -> Evidence | None:
     return _evidence(run.path, (stamp_of_model(run), stamp), name, split)
 
 
-def unstored_evidence(run: Run, name: str, split: str) -> list[tuple[Evidence, str]]:
+def unstored_evidence(run: AnyRun, name: str, split: str) -> list[tuple[Evidence, str]]:
     """A place for log p(x) that could not be written into the run's folder, and why not."""
     return _unstored_evidence(run.path, stamp_of_model(run), name, split)
 
 
-def stamp_of_model(run: Run) -> tuple[int, int, int]:
+def stamp_of_model(run: AnyRun) -> tuple[int, int, int]:
     """Changes when the weights are replaced."""
-    return _stamp(run.path / checkpoint.MODEL)
+    return _stamp(run.path if isinstance(run, ForeignRun) else run.path / checkpoint.MODEL)
 
 
-def pack(run: Run, name: str, build: Callable[[], Any]) -> Any:
+def pack(run: AnyRun, name: str, build: Callable[[], Any]) -> Any:
     """What `build` makes for the browser out of the run's weights, made once for all visitors."""
-    stamps = tuple(_stamp(run.path / file) for file in (checkpoint.MODEL, checkpoint.EMBEDDING))
+    stamps = (stamp_of_model(run), _stamp(run.path / checkpoint.EMBEDDING))
     return _pack(run.path, stamps, name, build)
 
 
@@ -136,10 +147,11 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 def _stamp_of_folder(root: Path) -> tuple[Any, ...]:
     try:
-        paths = sorted(path for path in root.iterdir() if path.is_dir())
+        paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
     except OSError:
         return ()
-    names = (checkpoint.CONFIG, checkpoint.MODEL)
+    # A folder's own time changes when a file in it comes or goes.
+    names = (".", checkpoint.CONFIG, *formats.WEIGHTS)
     return tuple((p.name, *(_stamp(p / name) for name in names)) for p in paths)
 
 
@@ -148,28 +160,28 @@ def _shared(max_entries: int) -> Callable[..., Any]:
 
 
 @_shared(max_entries=2)
-def _runs(root: Path, stamp: tuple[Any, ...]) -> tuple[list[Run], dict[str, str]]:
-    return checkpoint.list_runs(root)
+def _runs(root: Path, stamp: tuple[Any, ...]) -> tuple[list[AnyRun], dict[str, str]]:
+    return formats.list_runs(root)
 
 
 @_shared(max_entries=8)
 def _model(path: Path, stamp: tuple[int, ...]) -> VAE:
-    return checkpoint.open_run(path).load_model().requires_grad_(False)
+    return formats.open_run(path).load_model().requires_grad_(False)
 
 
 @_shared(max_entries=32)
 def _metrics(path: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
-    return checkpoint.open_run(path).load_metrics()
+    return formats.open_run(path).load_metrics()
 
 
 @_shared(max_entries=16)
 def _stored_embedding(path: Path, stamps: tuple[Any, ...]) -> Embedding | None:
-    return checkpoint.open_run(path).load_embedding()
+    return formats.open_run(path).load_embedding()
 
 
 @_shared(max_entries=8)
 def _frames(path: Path, stamps: tuple[Any, ...]) -> list[Frame]:
-    return list(film.frames(checkpoint.open_run(path)))
+    return list(film.frames(formats.open_run(path)))
 
 
 @_shared(max_entries=8)
@@ -178,13 +190,20 @@ def _pack(path: Path, stamps: tuple[Any, ...], name: str, _build: Callable[[], A
 
 
 @_shared(max_entries=6)
-def _dataset(name: str, split: str) -> Dataset:
+def _dataset(name: str, split: str, stamp: tuple[int, ...]) -> Dataset:
     return datasets.load(name, split)
+
+
+@_shared(max_entries=4)
+def _resized(
+    name: str, split: str, stamp: tuple[int, ...], image_shape: tuple[int, int, int]
+) -> Dataset:
+    return _dataset(name, split, stamp).resized(image_shape)
 
 
 @_shared(max_entries=6)
 def _computed_embedding(
-    path: Path, stamp: tuple[int, ...], name: str, split: str
+    path: Path, stamps: tuple[Any, ...], name: str, split: str
 ) -> list[Embedding]:
     # A place to put it: a cached function cannot show progress to the one who waits for it.
     return []
@@ -192,7 +211,7 @@ def _computed_embedding(
 
 @_shared(max_entries=16)
 def _evidence(path: Path, stamps: tuple[Any, ...], name: str, split: str) -> Evidence | None:
-    return checkpoint.open_run(path).load_evidence(name, split)
+    return formats.open_run(path).load_evidence(name, split)
 
 
 @_shared(max_entries=6)

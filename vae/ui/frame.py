@@ -9,11 +9,13 @@ from vae import checkpoint, datasets
 from vae.checkpoint import CheckpointError, Run
 from vae.datasets import Dataset, DatasetError
 from vae.embedding import Embedding
+from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
 from vae.ui import cache, state
 from vae.ui.state import DATA, POINT, RUN
 
 _FRAMED, _DEEP_LINK = "_framed", "_deep_link"
+_DATA_OF = "_data_of"  # the checkpoint that the data were last chosen for
 _SPLITS = {"held-out": "test", "training": "train", "all": "all"}  # as written: in code
 
 
@@ -27,7 +29,7 @@ class View:
         images_problem: why not.
     """
 
-    run: Run
+    run: AnyRun
     model: VAE
     embedding: Embedding
     images: Dataset | None
@@ -86,15 +88,20 @@ def sidebar() -> None:
             state.keep_within(RUN, names)
             chosen = st.selectbox("Checkpoint", names, **state.widget(RUN))
             run = runs[names.index(chosen)]
+            if st.session_state.get(_DATA_OF, run.name) != run.name:
+                # Chosen for another checkpoint: kept where this one reads them as they are.
+                state.keep_within(DATA, _data_options(run, resized=False))
+            st.session_state[_DATA_OF] = run.name
             options = _data_options(run)
             state.keep_within(DATA, options)
             st.selectbox("Data", options, **state.widget(DATA))
+            _data_note(run)
             _model_card(run)
         for name, reason in broken.items():
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
 
 
-def chosen_run() -> Run | None:
+def chosen_run() -> AnyRun | None:
     """The run in the sidebar; None if there is none."""
     runs, _ = cache.runs()
     return next((run for run in runs if run.name == st.session_state.get(RUN)), None)
@@ -131,13 +138,13 @@ def load_view() -> View:
     return View(run, model, embedding, images, problem)
 
 
-def _images(run: Run, name: str, split: str, n_points: int) -> tuple[Dataset | None, str]:
+def _images(run: AnyRun, name: str, split: str, n_points: int) -> tuple[Dataset | None, str]:
     """The images behind a map if they are at hand, else why not: a map opens without a download."""
     try:
         source = datasets.describe(name)
         if not source.is_here():
             return None, f"{source.title} is not in {datasets.folder()}"
-        images = cache.dataset(name, split)
+        images = cache.images(run, name, split)
     except DatasetError as error:
         return None, str(error)
     if images.image_shape != run.model_config.image_shape or len(images) != n_points:
@@ -163,23 +170,40 @@ def nats(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _data_options(run: Run) -> list[str]:
+def _data_options(run: AnyRun, resized: bool = True) -> list[str]:
     trained_on = run.train_config.held_out_dataset
-    names = datasets.names_of_shape(run.model_config.image_shape)
-    names = [trained_on, *(name for name in names if name != trained_on)]
+    fitting = datasets.names_of_shape(run.model_config.image_shape)
+    # Any images can be resized to what it reads. Another library's file may not name its data.
+    others = datasets.names() if resized or not (trained_on or fitting) else ()
+    names = dict.fromkeys(filter(None, [trained_on, *fitting, *others]))
     return [f"{name} {split}" for name in names for split in _SPLITS]
 
 
-def _model_card(run: Run) -> None:
-    config, train = run.model_config, run.train_config
-    rows = {
-        "trained on": train.dataset,
-        "latent": f"k = {config.latent_dim}",
-        "p(x|z)": config.likelihood,
-        "network": f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}",
-    }
-    if train.beta != 1:
-        rows["β"] = f"{train.beta:g}"
+def _data_note(run: AnyRun) -> None:
+    """Says so where the chosen data are not the model's own, or not of its size."""
+    name = st.session_state[DATA].rpartition(" ")[0]
+    trained_on, shape = run.train_config, run.model_config.image_shape
+    notes = []
+    if trained_on.held_out_dataset and name not in (
+        trained_on.dataset,
+        trained_on.held_out_dataset,
+    ):
+        notes.append(f"not what {run.name} was trained on")
+    try:
+        found = datasets.describe(name).image_shape
+    except DatasetError:  # the page says what is missing
+        return
+    if found != shape:
+        C, H, W = shape
+        colour = "" if found[0] == C else ", grey" if C == 1 else ", colour"
+        notes.append(f"resized to {H} x {W}{colour}")
+    if notes:
+        said = "; ".join(notes)
+        st.caption(f"{plain(said[0].upper() + said[1:])}.")
+
+
+def _model_card(run: AnyRun) -> None:
+    rows = run.card.facts() if isinstance(run, ForeignRun) else _settings(run)
     try:
         rows["parameters"] = f"{cache.model(run).n_parameters:,}"
         embedding = cache.stored_embedding(run)
@@ -195,6 +219,21 @@ def _model_card(run: Run) -> None:
         }
     st.html(
         "<dl class='card'>"
-        + "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows.items())
+        + "".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+            for name, value in rows.items()
+        )
         + "</dl>"
     )
+
+
+def _settings(run: Run) -> dict[str, str]:
+    """Of a run of ours, as label -> text."""
+    config, train = run.model_config, run.train_config
+    rows = {
+        "trained on": train.dataset,
+        "latent": f"k = {config.latent_dim}",
+        "p(x|z)": config.likelihood,
+        "network": f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}",
+    }
+    return rows if train.beta == 1 else rows | {"β": f"{train.beta:g}"}

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from vae import annealing, checkpoint, estimators, inference, posterior
+from vae import annealing, estimators, inference, posterior
 from vae.annealing import Annealed
 from vae.datasets import to_unit
 from vae.estimators import GradientEstimates, Running
@@ -17,6 +17,7 @@ from vae.gaussian import noise_of_points
 from vae.inference import GapSplit, Inference
 from vae.inference_figures import Window, window
 from vae.posterior import Lattice
+from vae.ui import cache
 from vae.ui.frame import View
 
 CELLS = 200  # of the picture of p(z|x), along each dimension
@@ -164,8 +165,7 @@ def _slot_of(view: View, index: int) -> dict[str, Any]:
 
 
 def _stamp(view: View) -> tuple[int, ...]:
-    found = (view.run.path / checkpoint.MODEL).stat()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return cache.stamp_of_model(view.run)
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)

@@ -13,7 +13,8 @@ import numpy as np
 import streamlit as st
 
 RUN, DATA, POINT, COLOUR = "run", "data", "point", "colour"
-_KEYS = (RUN, DATA, POINT, COLOUR)
+OTHER = "other"  # the checkpoint that Compare holds against the chosen one
+_KEYS = (RUN, DATA, POINT, COLOUR, OTHER)
 _PUBLISHED = "_published"  # what the URL was last given
 GROUP = "group"  # (data, indices) that a lasso chose, not in the URL
 HAND = (

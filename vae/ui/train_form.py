@@ -10,7 +10,7 @@ from vae import checkpoint, config, datasets
 from vae.checkpoint import CheckpointError, Run
 from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.training import choose_device, fastest_precision
-from vae.ui import cache, frame
+from vae.ui import cache, frame, own_data
 
 _PRESSED = "train_pressed"
 _COPIES = "train_copies"  # names of the runs that the form can start from, newest first
@@ -45,15 +45,21 @@ def start_from(run: Run) -> None:
 def show() -> NewRuns | None:
     """Draws the form; what it asks for if its button was pressed and all of it can be used."""
     st.markdown("### Train a model")
+    names = datasets.names()
+    if (added := own_data.take_added()) in names:
+        st.session_state["train_data"] = added
+    if st.session_state.get("train_data", names[0]) not in names:  # of a run whose data are gone
+        st.session_state["train_data"] = names[0]
     data = st.selectbox(
         "Data",
-        datasets.NAMES,
+        names,
         format_func=lambda name: datasets.describe(name).title,
         key="train_data",
         persist_state="session",
     )
     source = datasets.describe(data)
-    st.caption(source.note)
+    st.caption(frame.plain(source.note) if source.is_own else source.note)
+    own_data.open_button()
     start = _start(source.n_train)
     usual = _usual(start, source.n_train)
     # Fields forget what was typed when another start is chosen, and remember it when they are back.

@@ -1,0 +1,223 @@
+"""Thirty visitors at once: how long a page takes, what the server's memory does, who sees what.
+
+Each visitor speaks the browser's own protocol to one server: a web socket that sends "run this page
+with this address" and is sent what to draw. Nothing is drawn, so what is measured is the server.
+Every answer is checked against the stored terms of the point that this very visitor has chosen.
+"""
+
+import asyncio
+import json
+import math
+import random
+import re
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vae import checkpoint
+from vae.bench import live
+from vae.embedding import Embedding
+
+VISITORS, SECONDS, REPEATS = 30, 60.0, 3
+_THINKS_S = (2.0, 6.0)  # between an answer and the next wish, as somebody who looks at it
+_PAGES = ("explore", "points", "explore", "train", "explore")
+_RUNS = ("digits-2d", "sprites-2d")
+_PATIENCE_S = 60.0  # for one answer
+_LARGEST = 64_000_000  # bytes of one message
+
+
+@dataclass
+class Visitor:
+    """What one of them met.
+
+    Attributes:
+        ready_s: from asking for a page until the server had run it, seconds.
+        problems: errors on the page, or numbers that are not those of the chosen point.
+    """
+
+    ready_s: list[float] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def main(as_json: bool) -> None:
+    """Prints a row for a single visitor, and one for each repeat of VISITORS of them.
+
+    Args:
+        as_json: one JSON object a row.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        live.serve_process(live.ROOT / "app.py", _shipped(Path(folder))) as (url, pid),
+    ):
+        for n, seconds in ((1, SECONDS / 2), *[(VISITORS, SECONDS)] * REPEATS):
+            row = measure(url, pid, n, seconds)
+            print(json.dumps(row) if as_json else _sentence(row), flush=True)
+
+
+def measure(url: str, pid: int, n_visitors: int, seconds: float) -> dict[str, Any]:
+    """Lets so many visitors in for so long.
+
+    Args:
+        url: of the server.
+        pid: of its process, for its memory.
+        n_visitors: each with a run, points and a pace of their own.
+        seconds: after which nobody asks for anything more.
+    """
+
+    async def all_of_them() -> list[Visitor]:
+        embeddings = {
+            name: checkpoint.open_run(live.ROOT / "checkpoints" / name).load_embedding()
+            for name in _RUNS
+        }
+        until = time.monotonic() + seconds
+        visits = (_visit(url, number, embeddings, until) for number in range(n_visitors))
+        return await asyncio.gather(*visits)
+
+    visitors = asyncio.run(all_of_them())
+    ready = sorted(s for visitor in visitors for s in visitor.ready_s) or [math.inf]
+    problems = [problem for visitor in visitors for problem in visitor.problems]
+    return {
+        "visitors": n_visitors,
+        "pages": len(ready),
+        "median_s": statistics.median(ready),
+        "p95_s": ready[int(0.95 * (len(ready) - 1))],
+        "memory_mb": _memory_mb(pid),
+        "problems": len(problems),
+        "first_problem": problems[0] if problems else None,
+    }
+
+
+async def _visit(url: str, number: int, embeddings: dict[str, Embedding], until: float) -> Visitor:
+    from websockets.asyncio.client import connect  # comes with Streamlit
+    from websockets.exceptions import ConnectionClosed
+
+    visitor = Visitor()
+    chance = random.Random(number)
+    run = _RUNS[number % len(_RUNS)]
+    await asyncio.sleep(chance.uniform(0, 3))  # nobody presses at the same instant
+    address = url.replace("http", "ws", 1) + "/_stcore/stream"
+    options = {"subprotocols": ["streamlit"], "max_size": _LARGEST}
+    # A browser sends no pings of its own either.
+    async with connect(address, ping_interval=None, **options) as socket:
+        session = _Session(socket)
+        while time.monotonic() < until:
+            for page in _PAGES:
+                index = chance.randrange(len(embeddings[run]))
+                start = time.monotonic()
+                try:
+                    texts = await asyncio.wait_for(
+                        session.open(page, f"run={run}&point={index}"), _PATIENCE_S
+                    )
+                except TimeoutError:
+                    visitor.problems.append(f"{page} was not there after {_PATIENCE_S:.0f} s")
+                    return visitor
+                except ConnectionClosed as error:
+                    visitor.problems.append(f"{page}: the server hung up: {error}")
+                    return visitor
+                visitor.ready_s.append(time.monotonic() - start)
+                visitor.problems += _wrong(page, index, embeddings[run], texts)
+                await asyncio.sleep(chance.uniform(*_THINKS_S))
+                if time.monotonic() > until:
+                    break
+    return visitor
+
+
+@dataclass
+class _Texts:
+    """What a page says: its metrics by their labels, and the errors on it."""
+
+    metrics: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class _Session:
+    """One tab's half of Streamlit's protocol."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self.pages: dict[str, str] = {}
+
+    async def open(self, page: str, query: str) -> _Texts:
+        """Asks for a page as a link would, and reads until the server has run it."""
+        from streamlit.proto.BackMsg_pb2 import BackMsg
+        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+        wish = BackMsg()
+        wish.rerun_script.query_string = query
+        wish.rerun_script.page_script_hash = self.pages.get(page, "")
+        if not self.pages:
+            page = "explore"  # the first address is the root's
+        await self.socket.send(wish.SerializeToString())
+        told = _Texts()
+        while True:
+            message = ForwardMsg()
+            message.ParseFromString(await self.socket.recv())
+            kind = message.WhichOneof("type")
+            if kind == "navigation":
+                self.pages = {
+                    p.page_name.lower(): p.page_script_hash for p in message.navigation.app_pages
+                }
+            elif kind == "new_session":
+                told = _Texts()  # a page that hands over to another begins anew
+            elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
+                _read(message.delta.new_element, told)
+            elif kind == "script_finished" and message.script_finished == (
+                ForwardMsg.FINISHED_SUCCESSFULLY
+            ):
+                return told
+
+
+def _read(element: Any, told: _Texts) -> None:
+    kind = element.WhichOneof("type")
+    if kind == "exception":
+        told.errors.append(element.exception.message)
+    elif kind == "alert" and element.alert.format == element.alert.ERROR:
+        told.errors.append(element.alert.body)
+    elif kind == "metric":
+        told.metrics.append((element.metric.label, element.metric.body))
+
+
+def _wrong(page: str, index: int, embedding: Embedding, told: _Texts) -> list[str]:
+    """What is not as it must be for the point that was chosen."""
+    problems = [f"{page}: {error}" for error in told.errors]
+    if page not in ("explore", "points"):
+        return problems
+    expected = {
+        "recon": embedding.recon[index],
+        "KL": embedding.kl[index],
+        "-ELBO": embedding.neg_elbo[index],
+    }
+    shown = {label.split(",")[0]: body for label, body in told.metrics}
+    for name, value in expected.items():
+        text = re.sub(r"[^0-9.\-]", "", shown.get(name, ""))
+        if text != f"{value:.2f}":
+            problems.append(f"{page}: {name} of point {index} is {value:.2f}, shown: {text!r}")
+    return problems
+
+
+def _shipped(folder: Path) -> Path:
+    """The runs that visitors open, so that nobody's own slow the list."""
+    for name in _RUNS:
+        (folder / name).symlink_to(live.ROOT / "checkpoints" / name)
+    return folder
+
+
+def _memory_mb(pid: int) -> float | None:
+    """What the server holds, where the system tells."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1e3
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    memory = "" if row["memory_mb"] is None else f", the server holds {row['memory_mb']:,.0f} MB"
+    return (
+        f"{row['visitors']} visitors, {row['pages']} pages: ready after {row['median_s']:.2f} s "
+        f"(median), {row['p95_s']:.2f} s (95 %){memory}; {row['problems']} problems"
+        + (f", the first: {row['first_problem']}" if row["first_problem"] else "")
+    )
