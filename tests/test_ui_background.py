@@ -27,7 +27,7 @@ def _nothing_goes_on_afterwards():
     yield
     for key in list(background._tasks):
         background.cancel(key)
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -221,6 +221,16 @@ def test_other_threads_may_use_pytorch_while_something_is_cancelled(key):
     work.left.wait(20)
 
 
+def test_what_is_short_does_not_wait_behind_what_is_long(key):
+    minutes = Held()
+    background.start((key, "long"), minutes)
+    minutes.began.wait()
+    seconds = background.start((key, "short"), lambda progress: None, background.SHORT)
+    assert ended(seconds).state == FINISHED
+    assert background.task((key, "long")).state == RUNNING
+    minutes.let_go.set()
+
+
 # Failing
 
 
@@ -269,10 +279,9 @@ def test_only_so_many_ends_are_remembered(key):
 
 def test_the_thread_ends_with_the_last_of_its_work(key):
     ended(background.start(key, lambda progress: None))
-    until(lambda: background._thread is None)
-    assert "background" not in {
-        thread.name for thread in threading.enumerate() if thread.is_alive()
-    }
+    until(lambda: not background._threads)
+    names = {thread.name for thread in threading.enumerate() if thread.is_alive()}
+    assert not names & {"background long", "background short"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness is each thread's own on Linux alone")

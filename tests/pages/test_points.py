@@ -182,7 +182,7 @@ def idle() -> Iterator[None]:
     yield
     for key in list(background._tasks):
         background.cancel(key)
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -261,7 +261,7 @@ def test_without_log_px_the_table_has_none_and_the_page_offers_it(points):
 @pytest.mark.usefixtures("idle")
 def test_the_button_computes_it_and_the_columns_come(points, checkpoints, embedding):
     press(points, "Compute log p(x)")
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     points.run()
     assert not points.exception
     found = stored(checkpoints)
@@ -295,7 +295,7 @@ def test_it_goes_on_while_other_pages_are_looked_at_and_others_see_it(points, he
     other.run().switch_page("pages/points.py").run()
     assert "log p(x)" in progress_of(other)
     held.let_go.set()
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     for visitor in (points, other):
         visitor.run()
         assert set(visitor.dataframe[0].value) >= COLUMNS
@@ -309,11 +309,11 @@ def test_cancel_brings_the_button_back_and_stores_nothing(points, held, checkpoi
     points.run()
     assert button(points, "Compute log p(x)")
     assert not progress_of(points)
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     assert not (checkpoints / "tiny" / FILE).exists()
     press(points, "Compute log p(x)")
     held.let_go.set()
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     assert set(points.run().dataframe[0].value) >= COLUMNS
 
 
@@ -324,7 +324,7 @@ def test_what_cannot_be_computed_is_a_sentence_and_the_button(points, monkeypatc
 
     monkeypatch.setattr(library, "exact", fail)
     press(points, "Compute log p(x)")
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     points.run()
     assert "could not be computed: log p(x|z) is finite at none of the 9,216" in said(points)
     assert button(points, "Compute log p(x)")
@@ -339,7 +339,7 @@ def test_weights_that_are_replaced_meanwhile_get_no_log_px_of_the_old(points, he
         model.encoder.mu.bias += 1e-3
     checkpoint.save_model(run, model)
     held.let_go.set()
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     assert not (checkpoints / "tiny" / FILE).exists()
     points.run()
     assert not points.exception
@@ -456,7 +456,7 @@ def test_a_damaged_file_is_told_and_computed_anew(points, checkpoints):
     assert FILE in said(points)
     assert points.metric  # the rest of the page is there
     press(points, "Compute log p(x)")
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     points.run()
     assert FILE not in said(points)
     assert set(points.dataframe[0].value) >= COLUMNS
@@ -476,7 +476,7 @@ def test_where_it_cannot_be_written_it_is_kept_and_that_is_said(
         (checkpoints / "tiny" / FILE).write_bytes(b"nothing")
         points.run()
     press(points, "Compute log p(x)")
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     for _ in range(2):
         points.run()
         assert set(points.dataframe[0].value) >= COLUMNS
@@ -489,7 +489,7 @@ def test_without_the_images_it_says_why_it_cannot_be_computed(points, monkeypatc
     def nothing_there(*_):
         raise cache.datasets.DatasetError("digits is not here")
 
-    monkeypatch.setattr(cache, "_dataset", nothing_there)
+    monkeypatch.setattr(cache, "dataset", nothing_there)
     points.run()
     assert "log p(x) needs the images, and they are not at hand: digits is not here" in said(points)
     assert button(points, "Compute log p(x)") is None
@@ -500,7 +500,7 @@ def test_log_px_that_is_stored_is_shown_without_the_images(points, checkpoints, 
         raise cache.datasets.DatasetError("digits is not here")
 
     put(checkpoints)
-    monkeypatch.setattr(cache, "_dataset", nothing_there)
+    monkeypatch.setattr(cache, "dataset", nothing_there)
     assert set(points.run().dataframe[0].value) >= COLUMNS
 
 
@@ -514,7 +514,7 @@ def test_more_than_two_dimensions_are_estimated(points, checkpoints, monkeypatch
     points.run().sidebar.selectbox[0].set_value("wide").run()
     assert "importance-weighted, K = 8" in said(points)
     press(points, "Compute log p(x)")
-    until(lambda: background._thread is None)
+    until(lambda: not background._threads)
     points.run()
     assert "log p(x): importance-weighted, K = 8" in said(points)
     assert run.load_evidence("digits", "test").n_samples == 8

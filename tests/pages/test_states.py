@@ -133,7 +133,7 @@ def test_without_the_data_set_the_map_and_the_terms_are_still_there(
     def nothing_there(*_):
         raise cache.datasets.DatasetError("digits is not here")
 
-    monkeypatch.setattr(cache, "_dataset", nothing_there)
+    monkeypatch.setattr(cache, "dataset", nothing_there)
     tiny_run(checkpoints / "tiny")
     show(app, page)
     assert "digits is not here" in all_text(app)

@@ -1,7 +1,8 @@
 """Long computations of the server: all visitors see the same ones, and anybody may cancel them.
 
-A page's script must end before the page answers again, so what takes minutes runs in a thread of
-its own, one computation at a time. Nothing in that thread may call Streamlit.
+A page's script must end before the page answers again, so what takes long runs in a thread of its
+own, one computation of a line at a time: what is over in seconds does not wait behind what takes
+minutes. Nothing in those threads may call Streamlit.
 """
 
 import atexit
@@ -17,6 +18,7 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
+LONG, SHORT = "long", "short"  # the lines: minutes, seconds
 WAITING, RUNNING = "waiting", "running"
 FINISHED, FAILED, CANCELLED = "finished", "failed", "cancelled"
 _MOST_ENDED = 16  # tasks whose end is remembered
@@ -69,12 +71,12 @@ class Task:
 
 _lock = threading.Lock()  # of the three below and of every state
 _tasks: dict[Hashable, Task] = {}  # the newest last
-_line: deque[tuple[Task, Work]] = deque()
-_thread: threading.Thread | None = None  # that works off the line
+_lines: dict[str, deque[tuple[Task, Work]]] = {LONG: deque(), SHORT: deque()}
+_threads: dict[str, threading.Thread] = {}  # that work off the lines
 
 
-def start(key: Hashable, work: Work) -> Task:
-    """Has the work done as soon as what was started before it has ended.
+def start(key: Hashable, work: Work, line: str = LONG) -> Task:
+    """Has the work done as soon as what was started before it in its line has ended.
 
     Args:
         key: what it computes. What already waits or runs under that key is not begun again.
@@ -84,7 +86,6 @@ def start(key: Hashable, work: Work) -> Task:
     Returns:
         The task, new or that of whoever came first.
     """
-    global _thread
     with _lock:
         known = _tasks.pop(key, None)
         if known is not None and known.is_active:
@@ -94,10 +95,12 @@ def start(key: Hashable, work: Work) -> Task:
         ended = [k for k, old in _tasks.items() if not old.is_active]
         for old_key in ended[:-_MOST_ENDED]:
             del _tasks[old_key]
-        _line.append((task, work))
-        if _thread is None:
-            _thread = threading.Thread(target=_work_off_the_line, name="background", daemon=True)
-            _thread.start()
+        _lines[line].append((task, work))
+        if line not in _threads:
+            _threads[line] = threading.Thread(
+                target=_work_off, args=(line,), name=f"background {line}", daemon=True
+            )
+            _threads[line].start()
     return task
 
 
@@ -114,17 +117,17 @@ def cancel(key: Hashable) -> None:
             found.state = CANCELLED
 
 
-def _work_off_the_line() -> None:
-    global _thread
+def _work_off(line: str) -> None:
     _step_back()
+    waiting = _lines[line]
     while True:
         with _lock:
-            while _line and _line[0][0].state == CANCELLED:
-                _line.popleft()
-            if not _line:
-                _thread = None
+            while waiting and waiting[0][0].state == CANCELLED:
+                waiting.popleft()
+            if not waiting:
+                del _threads[line]
                 return
-            task, work = _line.popleft()
+            task, work = waiting.popleft()
             task.state, task._began = RUNNING, time.monotonic()
         _do(task, work)
         del task, work  # and with it the model and the images, while the next is awaited
@@ -170,10 +173,10 @@ class _UntilCancelled(TorchFunctionMode):
 @atexit.register
 def _end() -> None:
     """Python ends such threads by force, and inside PyTorch that aborts the whole process."""
-    thread = _thread
+    threads = list(_threads.values())
     for key in list(_tasks):
         cancel(key)
-    if thread is not None:
+    for thread in threads:
         thread.join(timeout=5)
 
 

@@ -1,6 +1,8 @@
 """What is loaded once and shared by all visitors: models, data sets, embeddings.
 
-Everything here is read-only for its readers, and bounded in number.
+Everything here is read-only for its readers, and bounded: models by number, data sets and
+embeddings by bytes. What takes long is computed in the background (`vae.ui.background`), so that
+it does not slow others' pages down, and anybody may cancel it.
 """
 
 import threading
@@ -13,12 +15,22 @@ from typing import Any
 import streamlit as st
 
 from vae import checkpoint, datasets, film, formats
-from vae.datasets import Dataset
-from vae.embedding import Embedding, embed
+from vae.datasets import Dataset, DatasetError
+from vae.embedding import ARRAYS, Embedding, embed
 from vae.evidence import Evidence
 from vae.film import Frame
 from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
+from vae.ui import background
+from vae.ui.background import Progress, Task
+from vae.ui.bounded import Bounded
+
+_SHOWN_AFTER_S = 0.4  # what is over sooner shows no progress
+
+_datasets = Bounded[Dataset](1_000_000_000, lambda d: d.images.nbytes + d.labels.nbytes)
+_embeddings = Bounded[Embedding](
+    400_000_000, lambda e: sum(getattr(e, name).nbytes for name in ARRAYS)
+)
 
 
 def runs() -> tuple[list[AnyRun], dict[str, str]]:
@@ -28,23 +40,31 @@ def runs() -> tuple[list[AnyRun], dict[str, str]]:
 
 def model(run: AnyRun) -> VAE:
     """The run's model. Raises CheckpointError."""
-    return _model(run.path, stamp_of_model(run))
+    return _model(run.path, stamp_of_model(run), run)
 
 
 def metrics(run: AnyRun) -> list[dict[str, Any]]:
     """The rows of the run's metrics.jsonl. Raises CheckpointError."""
-    return _metrics(run.path, _stamp(run.path / checkpoint.METRICS))
+    return _metrics(run.path, _stamp(run.path / checkpoint.METRICS), run)
 
 
 def stored_embedding(run: AnyRun) -> Embedding | None:
     """The embedding in the run's folder, as `Run.load_embedding`. Raises CheckpointError."""
+    if isinstance(run, ForeignRun):
+        return None
     stamps = (stamp_of_model(run), _stamp(run.path / checkpoint.EMBEDDING))
-    return _stored_embedding(run.path, stamps)
+    key = ("stored", run.path, stamps)
+    found = _embeddings.get(key)
+    if found is None:
+        found = run.load_embedding()
+        if found is not None:
+            _embeddings.put(key, found)
+    return found
 
 
 def frames(run: AnyRun) -> list[Frame]:
     """The film of the run's training. Raises CheckpointError."""
-    return _frames(run.path, stamp_of_film(run))
+    return _frames(run.path, stamp_of_film(run), run)
 
 
 def stamp_of_film(run: AnyRun) -> tuple[Any, ...]:
@@ -57,8 +77,9 @@ def dataset(name: str, split: str) -> Dataset:
     source = datasets.describe(name)
     if not source.is_here():
         _download(name, source)
+    key = (name, split, datasets.stamp(name))
     with st.spinner(f"Loading {source.title}", show_time=True):
-        return _dataset(name, split, datasets.stamp(name))
+        return _datasets.get_or_make(key, lambda: datasets.load(name, split))
 
 
 def images(run: AnyRun, name: str, split: str) -> Dataset:
@@ -67,12 +88,15 @@ def images(run: AnyRun, name: str, split: str) -> Dataset:
     is_own = not isinstance(run, ForeignRun) and name == run.train_config.held_out_dataset
     if is_own or found.image_shape == shape:
         return found
+    key = (name, split, datasets.stamp(name), shape)
     with st.spinner("Resizing the images", show_time=True):
-        return _resized(name, split, datasets.stamp(name), shape)
+        return _datasets.get_or_make(key, lambda: found.resized(shape))
 
 
 def embedding(run: AnyRun, name: str, split: str) -> Embedding:
     """The data set seen through the run's model: the stored one, or computed with a progress bar.
+
+    Ends the page while the computation is cancelled, with a button that begins it again.
 
     Raises:
         CheckpointError, DatasetError: the model or the data cannot be had.
@@ -81,18 +105,59 @@ def embedding(run: AnyRun, name: str, split: str) -> Embedding:
         stored = stored_embedding(run)
         if stored is not None:
             return stored
-    stamps = (stamp_of_model(run), datasets.stamp(name))
-    slot = _computed_embedding(run.path, stamps, name, split)
-    if not slot:
-        points = images(run, name, split)
-        bar = st.progress(0.0)
+    key = ("embedding", run.path, stamp_of_model(run), datasets.stamp(name), name, split)
+    found = _embeddings.get(key)
+    if found is not None:
+        return found
+    points, module = images(run, name, split), model(run)
 
-        def show(done: int, total: int) -> None:
-            bar.progress(done / total, f"Encoding {done:,} of {total:,} points")
+    def work(progress: Progress) -> None:
+        _embeddings.put(key, embed(module, points, progress=progress))
 
-        slot.append(embed(model(run), points, progress=show))
-        bar.empty()
-    return slot[0]
+    def begin() -> Task:
+        return background.start(key, work, background.SHORT)
+
+    task = background.task(key)
+    if task is not None and task.state == background.CANCELLED:
+        st.info(f"The encoding of {len(points):,} points was cancelled.")
+        st.button("Encode them", icon=":material/play_arrow:", on_click=begin)
+        st.stop()
+    if task is None or not task.is_active:
+        task = begin()
+    _wait(task, key, len(points))
+    if task.problem:
+        raise DatasetError(f"{name} could not be encoded: {task.problem}")
+    found = _embeddings.get(key)
+    # Gone again already where many are computed at once.
+    return embed(module, points) if found is None else found
+
+
+def _wait(task: Task, key: Any, n_points: int) -> None:
+    """Shows how far a computation is until it ends; a rerun of the page ends the waiting only."""
+    began, bar = time.monotonic(), None
+    place = st.empty()
+    while task.is_active:
+        if bar is None and time.monotonic() - began > _SHOWN_AFTER_S:
+            with place.container(horizontal=True, vertical_alignment="center", gap="small"):
+                bar = st.progress(0.0)
+                st.button(
+                    "Cancel",
+                    key=f"cancel_{hash(key)}",
+                    icon=":material/close:",
+                    on_click=background.cancel,
+                    args=(key,),
+                )
+        if bar is not None:
+            text = f"Encoding {task.done:,} of {n_points:,} points"
+            if task.state == background.WAITING:
+                text = "Waiting for another computation to end"
+            elif task.seconds_left is not None:
+                text += f", about {task.seconds_left:.0f} s left"
+            bar.progress(task.done / n_points if n_points else 0.0, text)
+        time.sleep(0.02 if bar is None else 0.2)
+    place.empty()
+    if task.state == background.CANCELLED:
+        st.rerun()
 
 
 def evidence(run: AnyRun, name: str, split: str) -> Evidence | None:
@@ -100,7 +165,7 @@ def evidence(run: AnyRun, name: str, split: str) -> Evidence | None:
     stamp = _stamp(run.path / checkpoint.evidence_file(name, split))
     if not any(stamp):  # the name may be one that no file can have
         return None
-    return _evidence(run.path, (stamp_of_model(run), stamp), name, split)
+    return _evidence(run.path, (stamp_of_model(run), stamp), name, split, run)
 
 
 def unstored_evidence(run: AnyRun, name: str, split: str) -> list[tuple[Evidence, str]]:
@@ -165,23 +230,18 @@ def _runs(root: Path, stamp: tuple[Any, ...]) -> tuple[list[AnyRun], dict[str, s
 
 
 @_shared(max_entries=8)
-def _model(path: Path, stamp: tuple[int, ...]) -> VAE:
-    return formats.open_run(path).load_model().requires_grad_(False)
+def _model(path: Path, stamp: tuple[int, ...], _run: AnyRun) -> VAE:
+    return _run.load_model().requires_grad_(False)
 
 
 @_shared(max_entries=32)
-def _metrics(path: Path, stamp: tuple[int, ...]) -> list[dict[str, Any]]:
-    return formats.open_run(path).load_metrics()
-
-
-@_shared(max_entries=16)
-def _stored_embedding(path: Path, stamps: tuple[Any, ...]) -> Embedding | None:
-    return formats.open_run(path).load_embedding()
+def _metrics(path: Path, stamp: tuple[int, ...], _run: AnyRun) -> list[dict[str, Any]]:
+    return _run.load_metrics()
 
 
 @_shared(max_entries=8)
-def _frames(path: Path, stamps: tuple[Any, ...]) -> list[Frame]:
-    return list(film.frames(formats.open_run(path)))
+def _frames(path: Path, stamps: tuple[Any, ...], _run: AnyRun) -> list[Frame]:
+    return list(film.frames(_run))
 
 
 @_shared(max_entries=8)
@@ -189,29 +249,11 @@ def _pack(path: Path, stamps: tuple[Any, ...], name: str, _build: Callable[[], A
     return _build()
 
 
-@_shared(max_entries=6)
-def _dataset(name: str, split: str, stamp: tuple[int, ...]) -> Dataset:
-    return datasets.load(name, split)
-
-
-@_shared(max_entries=4)
-def _resized(
-    name: str, split: str, stamp: tuple[int, ...], image_shape: tuple[int, int, int]
-) -> Dataset:
-    return _dataset(name, split, stamp).resized(image_shape)
-
-
-@_shared(max_entries=6)
-def _computed_embedding(
-    path: Path, stamps: tuple[Any, ...], name: str, split: str
-) -> list[Embedding]:
-    # A place to put it: a cached function cannot show progress to the one who waits for it.
-    return []
-
-
 @_shared(max_entries=16)
-def _evidence(path: Path, stamps: tuple[Any, ...], name: str, split: str) -> Evidence | None:
-    return formats.open_run(path).load_evidence(name, split)
+def _evidence(
+    path: Path, stamps: tuple[Any, ...], name: str, split: str, _run: AnyRun
+) -> Evidence | None:
+    return _run.load_evidence(name, split)
 
 
 @_shared(max_entries=6)
