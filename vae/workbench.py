@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from vae import checkpoint, job
+from vae import checkpoint, job, uploads
 from vae.checkpoint import CheckpointError
 from vae.training import EpochStats
 
@@ -147,10 +147,11 @@ def rename(run_path: Path, name: str) -> Path:
     """Gives a run another name; returns where it is now.
 
     Raises:
-        CheckpointError: it is being trained, or the name cannot be used or is taken.
+        CheckpointError: it is protected (`uploads.is_protected`) or being trained, or the name
+            cannot be used or is taken.
     """
     checkpoint.check_free(run_path.parent / checkpoint.check_name(name))
-    _check_idle(run_path, "renamed")
+    _check_may(run_path, "renamed")
     return checkpoint.move(checkpoint.open_run(run_path), run_path.with_name(name)).path
 
 
@@ -160,9 +161,10 @@ def discard(run_path: Path) -> Path:
     What was discarded more than a day ago is deleted for good.
 
     Raises:
-        CheckpointError: it is being trained, or cannot be moved.
+        CheckpointError: it is protected (`uploads.is_protected`) or being trained, or cannot be
+            moved.
     """
-    _check_idle(run_path, "deleted")
+    _check_may(run_path, "deleted")
     bin_ = run_path.parent / _DISCARDED
     try:
         bin_.mkdir(exist_ok=True)
@@ -193,6 +195,11 @@ def restore(place: Path) -> Path:
     return path
 
 
-def _check_idle(run_path: Path, what: str) -> None:
+def _check_may(run_path: Path, what: str) -> None:
+    if uploads.is_protected(run_path):
+        raise CheckpointError(
+            f"{run_path.name} came with ELBO Room or by an upload and cannot be {what} from here; "
+            f"who runs this server can, in {run_path.parent}"
+        )
     if job.status(run_path).state == "running" or job.is_claimed(run_path):
         raise CheckpointError(f"{run_path.name} is being trained; stop it before it is {what}")

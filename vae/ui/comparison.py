@@ -13,7 +13,7 @@ from vae.comparison import Difference
 from vae.config import BINARISED
 from vae.datasets import DatasetError
 from vae.embedding import Embedding
-from vae.ui import cache, evidence, projection, state
+from vae.ui import cache, checkpoints, evidence, projection, state
 from vae.ui.frame import View, plain
 from vae.ui.projection import Projection
 
@@ -56,7 +56,7 @@ class Choice:
 
 def choice(view: View) -> Choice | None:
     """What the picker offers; None, with the reason said, if there is nothing to pick."""
-    runs, _ = cache.runs()
+    runs, _ = checkpoints.found()
     others = [run for run in runs if run.name != view.run.name]
     reasons = {run.name: why for run in others if (why := _reason_against(view.run, run))}
     # One whose map of this data is stored opens at once.

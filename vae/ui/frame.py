@@ -11,8 +11,9 @@ from vae.datasets import Dataset, DatasetError
 from vae.embedding import Embedding
 from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
-from vae.ui import cache, state
+from vae.ui import cache, checkpoints, state, upload
 from vae.ui.state import DATA, POINT, RUN
+from vae.ui.text import nats, plain
 
 _FRAMED, _DEEP_LINK = "_framed", "_deep_link"
 _DATA_OF = "_data_of"  # the checkpoint that the data were last chosen for
@@ -75,7 +76,7 @@ def close_frame() -> None:
 
 def sidebar() -> None:
     """The checkpoint picker and the card of the chosen model."""
-    runs, broken = cache.runs()
+    runs, broken = checkpoints.found()
     names = [run.name for run in runs]
     asked = st.session_state.get(RUN)
     if asked is not None and asked not in names:
@@ -87,6 +88,7 @@ def sidebar() -> None:
         if names:
             state.keep_within(RUN, names)
             chosen = st.selectbox("Checkpoint", names, **state.widget(RUN))
+            upload.offer()
             run = runs[names.index(chosen)]
             if st.session_state.get(_DATA_OF, run.name) != run.name:
                 # Chosen for another checkpoint: kept where this one reads them as they are.
@@ -97,13 +99,15 @@ def sidebar() -> None:
             st.selectbox("Data", options, **state.widget(DATA))
             _data_note(run)
             _model_card(run)
+        else:
+            upload.offer()
         for name, reason in broken.items():
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
 
 
 def chosen_run() -> AnyRun | None:
     """The run in the sidebar; None if there is none."""
-    runs, _ = cache.runs()
+    runs, _ = checkpoints.found()
     return next((run for run in runs if run.name == st.session_state.get(RUN)), None)
 
 
@@ -158,16 +162,6 @@ def point_picker(embedding: Embedding) -> int:
     # Another data set can be smaller than the one the point was chosen in.
     st.session_state[POINT] = min(st.session_state[POINT], last)
     return st.number_input(f"Point, 0 to {last:,}", 0, last, width=170, **state.widget(POINT))
-
-
-def plain(text: str) -> str:
-    """Text from a file or a user, so that Markdown shows it as it is."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in text)
-
-
-def nats(value: float) -> str:
-    """A number of nats as the pages write it."""
-    return f"{value:.2f}"
 
 
 def _data_options(run: AnyRun, resized: bool = True) -> list[str]:
