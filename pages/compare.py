@@ -224,7 +224,7 @@ def what_is_shown(pair: Pair, colour: str) -> str:
     first, second = map(plain, pair.names)
     text = "One point is one image in both maps: click it, or lasso a group, in either."
     if colour == CHANGE:
-        text += f" Colour: -ELBO of {second} less that of {first}, blue where {first} is cheaper."
+        text += f" Colour: -ELBO of {second} less that of {first}, pink where {first} is cheaper."
     if max(view.embedding.latent_dim for view in pair.views) > 2:
         text += " More than two dimensions are shown by the principal components of μ."
     return text

@@ -12,7 +12,9 @@ from vae.comparison import Difference
 from vae.embedding import Embedding
 from vae.figures import CLASS_COLOURS, PRIOR_COLOUR, Q_COLOUR, latent_map, plain_layout
 
-FIRST_COLOUR, SECOND_COLOUR = PAIR = CLASS_COLOURS[:2]
+# Of the two runs: none of the classes', whose maps they stand over; pink and lime stay apart for
+# colour-blind eyes.
+FIRST_COLOUR, SECOND_COLOUR = PAIR = "#d6529b", "#8fb51f"
 # Each side in the colour of the one that is cheaper there; the middle shows on light and dark.
 CHANGE_SCALE = [[0.0, SECOND_COLOUR], [0.5, PRIOR_COLOUR], [1.0, FIRST_COLOUR]]
 _WIDER = 1.3  # at least, on a laptop's screen

@@ -174,7 +174,7 @@ def test_the_points_can_be_coloured_by_the_difference(compare):
     colour = next(found for found in compare.segmented_control if found.key == "pair_colour")
     colour.set_value("difference").run()
     assert not compare.exception
-    assert "blue where tiny is cheaper" in said(compare)
+    assert "pink where tiny is cheaper" in said(compare)
 
 
 def test_swap_turns_the_pair_round(compare):
