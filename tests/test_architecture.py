@@ -135,7 +135,7 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
             "vae.film",
             {"vae.checkpoint", "vae.datasets", "vae.elbo", "vae.gaussian", "vae.model"},
         ),
-        ("vae.workbench", {"vae.checkpoint", "vae.job", "vae.training"}),
+        ("vae.workbench", {"vae.checkpoint", "vae.job", "vae.training", "vae.uploads"}),
         ("vae.pairs", {"vae.embedding", "vae.gaussian"}),
         ("vae.derivation", {"vae.gaussian", "vae.pairs"}),
         ("vae.gaussian_figures", {"vae.figures"}),
@@ -154,6 +154,40 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
         ("vae.diagnosis_figures", {"vae.figures"}),
         ("vae.comparison", {"vae.embedding", "vae.evidence"}),
         ("vae.comparison_figures", {"vae.comparison", "vae.embedding", "vae.figures"}),
+        ("vae.formats.card", {"vae.config"}),
+        ("vae.formats.shapes", set()),
+        ("vae.formats.tensors", {"vae.checkpoint"}),
+        ("vae.formats.layers", {"vae.likelihood"}),
+        ("vae.formats.factory", {"vae.formats.tensors"}),
+        (
+            "vae.formats.given",
+            {
+                *("vae", "vae.datasets", "vae.own_data", "vae.formats"),
+                *("vae.formats.factory", "vae.formats.shapes", "vae.formats.tensors"),
+            },
+        ),
+        (
+            "vae.formats.adapt",
+            {
+                *("vae.checkpoint", "vae.config", "vae.datasets", "vae.likelihood", "vae.model"),
+                *("vae.formats.card", "vae.formats.factory", "vae.formats.layers"),
+                *("vae.formats.shapes", "vae.formats.tensors"),
+            },
+        ),
+        (
+            "vae.formats.run",
+            {
+                *("vae.checkpoint", "vae.config", "vae.datasets", "vae.embedding", "vae.evidence"),
+                *("vae.model", "vae.formats.card", "vae.formats.shapes", "vae.formats.tensors"),
+            },
+        ),
+        (
+            "vae.formats.onnx_pair",
+            {
+                *("vae.checkpoint", "vae.formats.adapt", "vae.formats.run"),
+                *("vae.formats.shapes", "vae.formats.tensors"),
+            },
+        ),
         ("vae.live.program", set()),
         ("vae.live.source", set()),
         ("vae.live.pack", {"vae.embedding", "vae.model", "vae.live.program"}),

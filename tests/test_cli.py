@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from vae import checkpoint, cli, evidence, job
 from vae.checkpoint import open_run
 
-COMMANDS = ("train", "queue", "evaluate", "terms", "list", "shrink", "export", "bench")
+COMMANDS = (*("train", "queue", "evaluate", "terms", "list", "shrink", "export", "data", "bench"),)
 TINY = ("--dataset", "digits", "--hidden", "16", "--batch-size", "512", "--device", "cpu")
 
 

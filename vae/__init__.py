@@ -4,6 +4,12 @@ Usable from a notebook without Streamlit. Terms are per point and in nats; nothi
 before the caller asks for it.
 
     from vae import ModelConfig, TrainConfig, VAE, datasets, fit, embed
+
+Every function that takes a VAE takes any object with encode(x) -> (mu, logvar) and decode(z), too,
+once that is wrapped:
+
+    from vae import as_vae
+    embed(as_vae(model, dataset), dataset)
 """
 
 from vae import datasets
@@ -11,6 +17,7 @@ from vae.config import ModelConfig, TrainConfig
 from vae.elbo import PointTerms, importance_weighted_bound, point_terms
 from vae.embedding import Embedding, embed
 from vae.evidence import Evidence
+from vae.formats import as_vae
 from vae.model import VAE
 from vae.posterior import exact_posterior
 from vae.training import EpochStats, fit
@@ -23,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "PointTerms",
     "TrainConfig",
+    "as_vae",
     "datasets",
     "embed",
     "exact_posterior",

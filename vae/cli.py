@@ -18,9 +18,21 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vae import checkpoint, config, datasets, distributed, evidence, film, formats, job, workbench
+from vae import (
+    checkpoint,
+    config,
+    datasets,
+    distributed,
+    evidence,
+    film,
+    formats,
+    job,
+    own_data,
+    workbench,
+)
 from vae.checkpoint import CheckpointError
 from vae.config import ModelConfig, TrainConfig
+from vae.datasets import DatasetError
 from vae.distributed import PeerLost
 from vae.embedding import N_SAMPLES, Embedding, embed
 from vae.evidence import Evidence
@@ -37,8 +49,8 @@ _BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
 _MAX_SAMPLES = 1_000_000
 _MOMENTS = ("mu", "logvar")
 _ANY_CHECKPOINT = (
-    "a run folder, a file in one, or the weights of pytorch/examples, pythae, disentangling-vae or "
-    "PyTorch-VAE"
+    "a run folder, a file in one, the weights of pytorch/examples, pythae, disentangling-vae or "
+    "PyTorch-VAE, or a folder with encoder.onnx and decoder.onnx"
 )
 
 _EPILOG = """\
@@ -51,9 +63,11 @@ examples:
   python -m vae evaluate checkpoints/digits-2d --importance-samples 500
   python -m vae evaluate checkpoints/digits-2d --exact
   python -m vae terms checkpoints/digits-2d --log-px --output terms.csv
+  python -m vae terms --model my_models.vae:make --data my_data:images
   python -m vae list
   python -m vae shrink checkpoints/digits-2d
   python -m vae queue
+  python -m vae data add photographs/ --name cats --size 32x32 --grey
   python -m vae export checkpoints/digits-2d
   python -m vae bench train
 
@@ -142,7 +156,11 @@ def _parser() -> argparse.ArgumentParser:
         # None where nothing was said: the preset then decides.
         train.add_argument(f"--{name}", help=help_, **options)
 
-    setting("dataset", f"{', '.join(datasets.NAMES)} [digits]", metavar="NAME")
+    setting(
+        "dataset",
+        f"{', '.join(datasets.NAMES)}, or one of your own that `data add` keeps [digits]",
+        metavar="NAME",
+    )
     setting(
         "preset",
         "the settings that the others start from: "
@@ -220,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log-px also log_px, its error and the gap.",
     )
     for command in (evaluate, terms):
-        command.add_argument("path", metavar="PATH", help=_ANY_CHECKPOINT)
+        _model_arguments(command, "PATH")
         command.add_argument("--dataset", metavar="NAME", help="[the one it was trained on]")
         command.add_argument("--split", default="test", help="test (held out), train or all [test]")
         command.add_argument("--limit", type=int, metavar="N", help="only the first N points")
@@ -286,8 +304,17 @@ def _parser() -> argparse.ArgumentParser:
         "It opens from disk with no network and no Python. Images go with it where the data set "
         "is at hand.",
     )
-    export.add_argument("path", metavar="CHECKPOINT", help=_ANY_CHECKPOINT)
+    _model_arguments(export, "CHECKPOINT")
     export.add_argument("--html", type=Path, metavar="FILE", help="where to write [NAME.html]")
+
+    data = add(
+        "data",
+        _data_list,
+        "add images of your own as a data set, list or remove such sets",
+        "Folders or .zip files of pictures, one subfolder per class; arrays in an .npz or .npy. "
+        "One image in five is held out.",
+    )
+    _data_arguments(data)
 
     bench = add(
         "bench",
@@ -310,6 +337,60 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
     return parser
+
+
+def _model_arguments(command: argparse.ArgumentParser, metavar: str) -> None:
+    """A checkpoint, or a person's own code in its place."""
+    command.add_argument("path", nargs="?", metavar=metavar, help=_ANY_CHECKPOINT)
+    command.add_argument(
+        "--model",
+        metavar="package.module:factory",
+        help=f"in place of {metavar}: your own code, run as it is; the factory gives an object "
+        "with encode(x) -> (mu, logvar) and decode(z)",
+    )
+    command.add_argument(
+        "--data",
+        metavar="package.module:factory",
+        help="the factory gives images, (images, labels) or a data set of torch",
+    )
+    command.set_defaults(metavar=metavar)
+
+
+def _data_arguments(data: argparse.ArgumentParser) -> None:
+    actions = data.add_subparsers(metavar="add|list|remove|show")
+
+    def add(name: str, function: Any, summary: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        action.set_defaults(command=function)
+        return action
+
+    new = add("add", _data_add, "survey a folder or file, and keep its images as a data set")
+    add("list", _data_list, "list the data sets of your own")
+    gone = add("remove", _data_remove, "delete a data set of your own")
+    show = add("show", _data_show, "survey a folder or file, and keep nothing")
+    for action in (new, show):
+        action.add_argument("path", type=Path, metavar="PATH", help="folder, .zip, .npz or .npy")
+        action.add_argument(
+            "--labels",
+            type=Path,
+            metavar="FILE.csv",
+            help="rows of file,label for pictures; for arrays one label per image, in order",
+        )
+        action.add_argument("--size", metavar="HxW", help="in pixels [as the survey says]")
+        colours = action.add_mutually_exclusive_group()
+        colours.add_argument("--colour", action="store_true", help="three channels")
+        colours.add_argument("--grey", action="store_true", help="one channel")
+    new.add_argument("--name", required=True, help="that `train --dataset` then takes")
+    new.add_argument(
+        "--skip-bad", action="store_true", help="leave out the files that cannot be used"
+    )
+    gone.add_argument("name", metavar="NAME")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -563,18 +644,124 @@ def _shrink(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from vae.live import export  # plotly takes a while to load
 
-    run = formats.open_run(options.path)
+    run = _opened(options)
     path = options.html or Path(f"{run.name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--html (={path}) must end in .html")
-    if isinstance(run, ForeignRun):
-        model, name = run.load_model(), run.usual_dataset()
-        images = _fitted(datasets.load(name), run)
-        page = export.page(model, embed(model, images), run.name, images, name)
+    if isinstance(run, ForeignRun) or options.data is not None:
+        model = run.load_model()
+        images = _fitted(datasets.load(_data_of(options, run)), run)
+        page = export.page(model, embed(model, images), run.name, images)
     else:
         page = export.of_run(run)
     size = export.write(path, page)
     print(f"{path} {size / 1e6:.2f} MB")
+
+
+def _data_add(options: argparse.Namespace) -> None:
+    path = datasets.own_path(options.name)
+    if path.exists():
+        raise DatasetError(
+            f"a data set named {options.name} exists already in {path.parent}; choose another "
+            f"name, or `python -m vae data remove {options.name}` first"
+        )
+    told = own_data.survey(options.path, options.labels)
+    shape = _shape_of(options, told)
+    _tell_survey(told, shape)
+    if told.n_bad and not options.skip_bad:
+        raise _bad_files(told.n_bad, told.n_images)
+    try:
+        with _progress("images", "image") as progress:
+            source = own_data.add(
+                options.path,
+                options.name,
+                shape,
+                options.labels,
+                None if options.skip_bad else 0,
+                progress,
+            )
+    except own_data.BadFiles as error:  # those that only decoding showed
+        _tell_bad(error.bad, error.n_bad)
+        raise _bad_files(error.n_bad, error.n_good) from error
+    print(
+        f"{options.name}: {source.n_train:,} images to train on and the others held out, in "
+        f"{datasets.own_path(options.name)}; `python -m vae train --dataset {options.name}`"
+    )
+
+
+def _data_list(_: argparse.Namespace) -> None:
+    paths = sorted((datasets.folder() / "own").glob("*.safetensors"))
+    if not paths:
+        print(f"no data sets of your own in {datasets.folder()}; `python -m vae data add` adds one")
+    for path in paths:
+        try:
+            source = datasets.describe(path.stem)
+        except DatasetError as error:
+            print(f"{path.stem:24} cannot be used: {error}")
+            continue
+        shape = "x".join(map(str, source.image_shape))
+        print(f"{source.title:24} {shape:10} {source.n_train:>7,} to train on; {source.note}")
+
+
+def _data_remove(options: argparse.Namespace) -> None:
+    own_data.remove(options.name)
+    print(f"{options.name} removed; runs that were trained on it stay, without its images")
+
+
+def _data_show(options: argparse.Namespace) -> None:
+    told = own_data.survey(options.path, options.labels)
+    _tell_survey(told, _shape_of(options, told))
+
+
+def _shape_of(options: argparse.Namespace, told: own_data.Survey) -> tuple[int, int, int]:
+    """(C, H, W) as the options say, else as the survey does."""
+    C, H, W = told.image_shape
+    if options.size is not None:
+        H, W = own_data.parse_size(options.size)
+    if options.colour or options.grey:
+        C = 3 if options.colour else 1
+    return C, H, W
+
+
+def _tell_survey(told: own_data.Survey, image_shape: tuple[int, int, int]) -> None:
+    classes = [f"{name} ({n:,})" for name, n in told.classes.items()]
+    sizes = [f"{H} x {W} ({n:,})" for (H, W), n in told.sizes.items()]
+    rows = {
+        told.kind: told.name,
+        "images": f"{told.n_images:,}, {'grey' if told.is_grey else 'colour'}",
+        f"{len(classes)} {'class' if len(classes) == 1 else 'classes'}": _listed(
+            classes, len(classes)
+        ),
+        "height x width": _listed(sizes, told.n_sizes),
+        "become": told.treatment(image_shape),
+    }
+    if told.n_other:
+        rows["left alone"] = f"{told.n_other:,} other files"
+    for name, text in rows.items():
+        print(f"{name:14} {text}")
+    if told.n_bad:
+        print(f"{'bad files':14} {told.n_bad:,}", flush=True)
+        _tell_bad(told.bad, told.n_bad)
+
+
+def _listed(texts: list[str], n: int) -> str:
+    """The first dozen, and how many more of n there are."""
+    shown = texts[:12]
+    return ", ".join(shown) + (f" and {n - len(shown):,} more" if n > len(shown) else "")
+
+
+def _bad_files(n_bad: int, n_good: int) -> DatasetError:
+    return DatasetError(
+        f"{n_bad:,} of {n_bad + n_good:,} files cannot be used, so nothing was kept; mend them, or "
+        "leave them out with --skip-bad"
+    )
+
+
+def _tell_bad(bad: tuple[tuple[str, str], ...], n_bad: int) -> None:
+    for name, reason in bad:
+        print(f"  {name}: {reason}", file=sys.stderr)
+    if n_bad > len(bad):
+        print(f"  and {n_bad - len(bad):,} more", file=sys.stderr)
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -594,9 +781,9 @@ def _embed(
             raise ValueError(f"--{option} (={value}) must be from 1 to {_MAX_SAMPLES}")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed (={options.seed}) must be from 0 to {2**63 - 1}")
-    run = formats.open_run(options.path)
+    run = _opened(options)
     model = run.load_model().to(device or choose_device(options.device))
-    dataset = datasets.load(options.dataset or _usual_dataset(run), options.split)
+    dataset = datasets.load(_data_of(options, run), options.split)
     if options.limit is not None:
         dataset = dataset.first(options.limit)
     dataset = _fitted(dataset, run)
@@ -605,7 +792,27 @@ def _embed(
     return run, model, dataset, embedding
 
 
-def _usual_dataset(run: AnyRun) -> str:
+def _opened(options: argparse.Namespace) -> AnyRun:
+    """The checkpoint, or what a person's own code makes."""
+    if (options.path is None) == (options.model is None):
+        said = "neither was" if options.path is None else "both were"
+        raise ValueError(
+            f"give {options.metavar}, a checkpoint, or --model package.module:factory; {said} given"
+        )
+    if options.data is not None and getattr(options, "dataset", None) is not None:
+        raise ValueError("--data cannot go with --dataset; give the images that are meant")
+    if options.model is not None:
+        return formats.open_module(options.model, options.data)
+    return formats.open_run(options.path)
+
+
+def _data_of(options: argparse.Namespace, run: AnyRun) -> str:
+    """The name of the data set to look at."""
+    if name := getattr(options, "dataset", None):
+        return name
+    if options.data is not None:
+        # A module's are made with it.
+        return run.train_config.dataset if options.model else formats.open_data(options.data)
     if isinstance(run, ForeignRun):
         return run.usual_dataset()
     return run.train_config.held_out_dataset
@@ -622,11 +829,11 @@ def _fitted(dataset: datasets.Dataset, run: AnyRun) -> datasets.Dataset:
 
 
 @contextmanager
-def _progress(description: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(description: str, unit: str = "point") -> Iterator[Callable[[int, int], None]]:
     """A bar that is called with (points done, points in all), gone when the work is."""
     with tqdm(
         desc=description,
-        unit="point",
+        unit=unit,
         leave=False,
         dynamic_ncols=True,
         delay=_BAR_DELAY_S,

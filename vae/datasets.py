@@ -6,9 +6,11 @@ five, drawn with seed 0.
 
 Data of one's own (which `vae.own_data` reads and adds) are files of `folder()` / "own", one
 NAME.safetensors per set: the images, training ones first, their labels, and what was done to them.
+Data that are in memory are known to one process by the name that `give` is told.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -118,6 +120,7 @@ class Source:
     files: tuple[str, ...] = ()  # what is downloaded, relative to `folder()`
     n_bytes: int = 0  # of those files together
     is_own: bool = False  # added by `vae.own_data`
+    is_given: bool = False  # by `give`: of this process alone, so no other can train on it
 
     def is_here(self) -> bool:
         """Whether all that is downloaded has been, packed or unpacked."""
@@ -171,6 +174,8 @@ def describe(name: str) -> Source:
     grey = name.removesuffix(BINARISED)
     if grey in _SOURCES:
         return _SOURCES[grey]
+    if grey in _GIVEN:
+        return _GIVEN[grey][0]
     choices = ", ".join(names())
     if not may_be_called(grey):
         raise DatasetError(f"unknown data set {name!r}; choose one of: {choices}")
@@ -186,8 +191,66 @@ def describe(name: str) -> Source:
 
 
 def names() -> tuple[str, ...]:
-    """Every data set there is: NAMES, then those of one's own."""
-    return (*NAMES, *own_names())
+    """Every data set there is: NAMES, then those that were given, then those of one's own."""
+    return tuple(dict.fromkeys([*NAMES, *_GIVEN, *own_names()]))
+
+
+def give(name: str, test: Dataset, train: Dataset | None = None, note: str = "") -> Source:
+    """Makes data that are in memory known to this process by a name, until it ends.
+
+    Args:
+        name: as in `check_own_name`; one that was given before is another one from then on.
+        test: the held-out images, uint8, shape (N, C, H, W), and their labels.
+        train: those it was trained on, of the same shape and classes; None: there are none here.
+        note: what they are.
+
+    Raises:
+        DatasetError: the name cannot be used or is that of a set on disk, or the images or labels
+            cannot be.
+    """
+    check_own_name(name)
+    if own_path(name).exists():
+        raise DatasetError(
+            f"a data set named {name!r} is in {own_path(name).parent} already; remove it, or name "
+            "the factory otherwise"
+        )
+    for data in filter(None, [test, train]):
+        shape = tuple(data.images.shape)
+        usable = len(shape) == 4 and shape[1] in (1, 3) and min(shape) > 0
+        if not usable or data.images.dtype != torch.uint8 or shape[1:] != test.image_shape:
+            raise DatasetError(
+                f"images (={data.images.dtype} {shape}) must be uint8 of shape (N, 1 or 3, H, W), "
+                "the same in both splits"
+            )
+        n_classes = len(data.class_names)
+        fits = tuple(data.labels.shape) == shape[:1] and data.class_names == test.class_names
+        if not fits or data.labels.min() < 0 or data.labels.max() >= n_classes:
+            raise DatasetError(
+                f"labels of shape {tuple(data.labels.shape)} must be one per image, from 0 to "
+                f"{n_classes - 1}"
+            )
+    parts = {"test": dataclasses.replace(test, name=name, split="test")}
+    if train is not None:
+        parts["train"] = dataclasses.replace(train, name=name, split="train")
+
+    def load_given(split: str) -> Dataset:
+        if split not in parts:
+            raise DatasetError(
+                f"the data set {name!r} has no training images, only the held-out ones that were "
+                "given; choose its test split"
+            )
+        return parts[split]
+
+    source = Source(
+        title=name,
+        image_shape=test.image_shape,
+        n_train=0 if train is None else len(train),
+        note=note,
+        load=load_given,
+        is_given=True,
+    )
+    _GIVEN[name] = source, next(_COUNT)
+    return source
 
 
 def own_names() -> list[str]:
@@ -240,6 +303,8 @@ def check_own_name(name: str) -> str:
 
 def stamp(name: str) -> tuple[int, ...]:
     """Changes when the data set of that name is another one: for those who keep it in memory."""
+    if given := _GIVEN.get(name.removesuffix(BINARISED)):
+        return (given[1],)
     try:
         found = own_path(name.removesuffix(BINARISED)).stat()
     except (DatasetError, OSError):  # the others never change
@@ -496,3 +561,5 @@ _SOURCES = {
     "kmnist": _from_torchvision("kmnist", "KMNIST", "KMNIST", "cursive kana", 21_240_888),
 }
 NAMES = tuple(_SOURCES)
+_GIVEN: dict[str, tuple[Source, int]] = {}  # in memory, by `give`, and the how manieth it was
+_COUNT = itertools.count()

@@ -345,6 +345,8 @@ def _opened(source: From, labels_csv: From | None) -> Iterator["_Pictures | _Arr
             if isinstance(source, str | Path) and Path(source).is_dir():
                 yield _Pictures(name, "folder", _listed_folder(Path(source)), rows)
                 return
+            if isinstance(source, str | Path) and not Path(source).exists():
+                raise FileNotFoundError
             suffix = Path(name).suffix.lower()
             if suffix not in ARCHIVES:
                 raise DatasetError(

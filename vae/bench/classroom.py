@@ -3,6 +3,9 @@
 Each visitor speaks the browser's own protocol to one server: a web socket that sends "run this page
 with this address" and is sent what to draw. Nothing is drawn, so what is measured is the server.
 Every answer is checked against the stored terms of the point that this very visitor has chosen.
+
+The last row has one visitor more, who has log p(x) of all images of a data set computed meanwhile,
+and cancels that at the end.
 """
 
 import asyncio
@@ -10,9 +13,12 @@ import json
 import math
 import random
 import re
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +33,8 @@ _PAGES = ("explore", "points", "explore", "train", "explore")
 _RUNS = ("digits-2d", "sprites-2d")
 _PATIENCE_S = 60.0  # for one answer
 _LARGEST = 64_000_000  # bytes of one message
+_HEAVY = "run=sprites-2d&data=sprites all"  # whose log p(x) takes minutes
+_COMPUTE, _CANCEL = "Compute log p(x)", "Cancel"  # as its buttons begin
 
 
 @dataclass
@@ -36,14 +44,16 @@ class Visitor:
     Attributes:
         ready_s: from asking for a page until the server had run it, seconds.
         problems: errors on the page, or numbers that are not those of the chosen point.
+        cancelled_s: from cancelling a computation until the page said that it had ended.
     """
 
     ready_s: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    cancelled_s: float | None = None
 
 
 def main(as_json: bool) -> None:
-    """Prints a row for a single visitor, and one for each repeat of VISITORS of them.
+    """Prints rows for a single visitor, for REPEATS of VISITORS, and for those beside heavy work.
 
     Args:
         as_json: one JSON object a row.
@@ -52,12 +62,15 @@ def main(as_json: bool) -> None:
         tempfile.TemporaryDirectory() as folder,
         live.serve_process(live.ROOT / "app.py", _shipped(Path(folder))) as (url, pid),
     ):
-        for n, seconds in ((1, SECONDS / 2), *[(VISITORS, SECONDS)] * REPEATS):
-            row = measure(url, pid, n, seconds)
+        rounds = [(1, SECONDS / 2, False), *[(VISITORS, SECONDS, False)] * REPEATS]
+        for n, seconds, beside in (*rounds, (VISITORS, SECONDS, True)):
+            row = measure(url, pid, n, seconds, beside)
             print(json.dumps(row) if as_json else _sentence(row), flush=True)
 
 
-def measure(url: str, pid: int, n_visitors: int, seconds: float) -> dict[str, Any]:
+def measure(
+    url: str, pid: int, n_visitors: int, seconds: float, beside: bool = False
+) -> dict[str, Any]:
     """Lets so many visitors in for so long.
 
     Args:
@@ -65,6 +78,7 @@ def measure(url: str, pid: int, n_visitors: int, seconds: float) -> dict[str, An
         pid: of its process, for its memory.
         n_visitors: each with a run, points and a pace of their own.
         seconds: after which nobody asks for anything more.
+        beside: whether one more has something heavy computed meanwhile.
     """
 
     async def all_of_them() -> list[Visitor]:
@@ -73,10 +87,13 @@ def measure(url: str, pid: int, n_visitors: int, seconds: float) -> dict[str, An
             for name in _RUNS
         }
         until = time.monotonic() + seconds
-        visits = (_visit(url, number, embeddings, until) for number in range(n_visitors))
+        visits = [_visit(url, number, embeddings, until) for number in range(n_visitors)]
+        if beside:
+            visits.append(_compute(url, until))
         return await asyncio.gather(*visits)
 
     visitors = asyncio.run(all_of_them())
+    cancelled = [v.cancelled_s for v in visitors if v.cancelled_s is not None]
     ready = sorted(s for visitor in visitors for s in visitor.ready_s) or [math.inf]
     problems = [problem for visitor in visitors for problem in visitor.problems]
     return {
@@ -85,24 +102,21 @@ def measure(url: str, pid: int, n_visitors: int, seconds: float) -> dict[str, An
         "median_s": statistics.median(ready),
         "p95_s": ready[int(0.95 * (len(ready) - 1))],
         "memory_mb": _memory_mb(pid),
+        "beside_computation": beside,
+        "cancelled_s": cancelled[0] if cancelled else None,
         "problems": len(problems),
         "first_problem": problems[0] if problems else None,
     }
 
 
 async def _visit(url: str, number: int, embeddings: dict[str, Embedding], until: float) -> Visitor:
-    from websockets.asyncio.client import connect  # comes with Streamlit
-    from websockets.exceptions import ConnectionClosed
+    from websockets.exceptions import ConnectionClosed  # comes with Streamlit
 
     visitor = Visitor()
     chance = random.Random(number)
     run = _RUNS[number % len(_RUNS)]
     await asyncio.sleep(chance.uniform(0, 3))  # nobody presses at the same instant
-    address = url.replace("http", "ws", 1) + "/_stcore/stream"
-    options = {"subprotocols": ["streamlit"], "max_size": _LARGEST}
-    # A browser sends no pings of its own either.
-    async with connect(address, ping_interval=None, **options) as socket:
-        session = _Session(socket)
+    async with _session(url) as session:
         while time.monotonic() < until:
             for page in _PAGES:
                 index = chance.randrange(len(embeddings[run]))
@@ -125,12 +139,51 @@ async def _visit(url: str, number: int, embeddings: dict[str, Embedding], until:
     return visitor
 
 
+async def _compute(url: str, until: float) -> Visitor:
+    """One who has a computation begun at once, and cancels it at the end."""
+    visitor = Visitor()
+    async with _session(url) as session:
+        told = await session.open("explore", _HEAVY)
+        told = await session.open("points", _HEAVY)
+        told = await session.open("points", _HEAVY, told.button(_COMPUTE))
+        if told.button(_CANCEL) is None:
+            visitor.problems.append("the computation did not begin")
+            return visitor
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+        told = await session.open("points", _HEAVY)
+        cancel, start = told.button(_CANCEL), time.monotonic()
+        if cancel is None:
+            visitor.problems.append("the computation was over before it could be cancelled")
+            return visitor
+        told = await session.open("points", _HEAVY, cancel)
+        visitor.cancelled_s = time.monotonic() - start
+        if told.button(_COMPUTE) is None:
+            visitor.problems.append("the computation was not cancelled")
+    return visitor
+
+
+@asynccontextmanager
+async def _session(url: str) -> AsyncIterator["_Session"]:
+    from websockets.asyncio.client import connect
+
+    address = url.replace("http", "ws", 1) + "/_stcore/stream"
+    options = {"subprotocols": ["streamlit"], "max_size": _LARGEST}
+    # A browser sends no pings of its own either.
+    async with connect(address, ping_interval=None, **options) as socket:
+        yield _Session(socket)
+
+
 @dataclass
 class _Texts:
-    """What a page says: its metrics by their labels, and the errors on it."""
+    """What a page says: its metrics by their labels, the errors on it, and its buttons."""
 
     metrics: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    buttons: dict[str, str] = field(default_factory=dict)  # label: the widget's id
+
+    def button(self, beginning: str) -> str | None:
+        """The id of the first button whose label begins so."""
+        return next((i for label, i in self.buttons.items() if label.startswith(beginning)), None)
 
 
 class _Session:
@@ -140,14 +193,22 @@ class _Session:
         self.socket = socket
         self.pages: dict[str, str] = {}
 
-    async def open(self, page: str, query: str) -> _Texts:
-        """Asks for a page as a link would, and reads until the server has run it."""
+    async def open(self, page: str, query: str, button: str | None = None) -> _Texts:
+        """Asks for a page as a link would, and reads until the server has run it.
+
+        Args:
+            page: its name in the navigation, in small letters.
+            query: of its address.
+            button: the id of one that is pressed there.
+        """
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
         wish = BackMsg()
         wish.rerun_script.query_string = query
         wish.rerun_script.page_script_hash = self.pages.get(page, "")
+        if button is not None:
+            wish.rerun_script.widget_states.widgets.add(id=button, trigger_value=True)
         if not self.pages:
             page = "explore"  # the first address is the root's
         await self.socket.send(wish.SerializeToString())
@@ -176,6 +237,8 @@ def _read(element: Any, told: _Texts) -> None:
         told.errors.append(element.exception.message)
     elif kind == "alert" and element.alert.format == element.alert.ERROR:
         told.errors.append(element.alert.body)
+    elif kind == "button":
+        told.buttons[element.button.label] = element.button.id
     elif kind == "metric":
         told.metrics.append((element.metric.label, element.metric.body))
 
@@ -199,9 +262,9 @@ def _wrong(page: str, index: int, embedding: Embedding, told: _Texts) -> list[st
 
 
 def _shipped(folder: Path) -> Path:
-    """The runs that visitors open, so that nobody's own slow the list."""
+    """Copies of the runs that visitors open: log p(x) is written beside them."""
     for name in _RUNS:
-        (folder / name).symlink_to(live.ROOT / "checkpoints" / name)
+        shutil.copytree(live.ROOT / "checkpoints" / name, folder / name)
     return folder
 
 
@@ -216,8 +279,12 @@ def _memory_mb(pid: int) -> float | None:
 
 def _sentence(row: dict[str, Any]) -> str:
     memory = "" if row["memory_mb"] is None else f", the server holds {row['memory_mb']:,.0f} MB"
+    beside = " beside a computation" if row["beside_computation"] else ""
+    if row["cancelled_s"] is not None:
+        memory += f"; cancelling took {row['cancelled_s']:.2f} s"
     return (
-        f"{row['visitors']} visitors, {row['pages']} pages: ready after {row['median_s']:.2f} s "
-        f"(median), {row['p95_s']:.2f} s (95 %){memory}; {row['problems']} problems"
+        f"{row['visitors']} visitors{beside}, {row['pages']} pages: ready after "
+        f"{row['median_s']:.2f} s (median), {row['p95_s']:.2f} s (95 %){memory}; "
+        f"{row['problems']} problems"
         + (f", the first: {row['first_problem']}" if row["first_problem"] else "")
     )

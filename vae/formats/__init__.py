@@ -8,6 +8,9 @@ into plain layers and says on a `Card` what it inferred. No code that a file bri
     pythae            `pythae`
     disentangling-vae `disentangling`
     PyTorch-VAE       `pytorch_vae`
+    ONNX              `onnx_pair`, if onnxruntime is installed
+
+And any model that a person's own code makes: `open_module`, `of_object`, `as_vae` (`module`).
 """
 
 import json
@@ -20,13 +23,35 @@ from torch import Tensor
 
 from vae import checkpoint
 from vae.checkpoint import CheckpointError, Run
-from vae.formats import disentangling, native, pythae, pytorch_examples, pytorch_vae, tensors
+from vae.formats import (
+    disentangling,
+    native,
+    onnx_pair,
+    pythae,
+    pytorch_examples,
+    pytorch_vae,
+    tensors,
+)
 from vae.formats.card import Card, Recognised
+from vae.formats.given import open_data
+from vae.formats.module import as_vae, known_shapes, of_object, open_module, parse_arguments
 from vae.formats.run import ForeignRun, ForeignTraining, check, reason
 from vae.formats.tensors import SUFFIXES, Survey, printable
 from vae.model import VAE
 
-__all__ = ["AnyRun", "Card", "ForeignRun", "ForeignTraining", "list_runs", "open_run"]
+__all__ = [
+    "AnyRun",
+    "Card",
+    "ForeignRun",
+    "ForeignTraining",
+    "as_vae",
+    "list_runs",
+    "of_object",
+    "open_data",
+    "open_module",
+    "open_run",
+    "parse_arguments",
+]
 
 AnyRun = Run | ForeignRun
 
@@ -35,8 +60,8 @@ _OWN_FILES = (
     *(checkpoint.CONFIG, checkpoint.MODEL, checkpoint.METRICS),
     *(checkpoint.EMBEDDING, checkpoint.TRAINER),
 )
-# In a folder the weights are looked for under these names first.
-WEIGHTS = ("model.pt", "model.safetensors")
+# In a folder the weights are looked for under these names first; an ONNX model is two files.
+WEIGHTS = ("model.pt", "model.safetensors", onnx_pair.ENCODER, onnx_pair.DECODER)
 _CODE_SUFFIXES = (".pkl", ".pickle", ".joblib")
 
 _Reader = Callable[[Survey, Path], Recognised | None]
@@ -90,8 +115,15 @@ def _open_any(path: Path) -> AnyRun:
         raise CheckpointError(f"cannot open {path}: {error}") from error
     if not is_there:
         return checkpoint.open_run(path)  # which says so
+    if path.suffix.lower() == onnx_pair.SUFFIX:
+        path, is_folder = path.parent, True
+        _check_pair(path)
+    if is_folder and _is_pair(path) and not (path / checkpoint.MODEL).is_file():
+        return onnx_pair.open_pair(printable(path.name), path, known_shapes())
     if is_folder:
         weights = None if _is_ours(path) else _weights_in(path)
+        if weights is None and any(path.glob(f"*{onnx_pair.SUFFIX}")):
+            _check_pair(path)
         return checkpoint.open_run(path) if weights is None else _open(path.name, weights)
     if path.name in _OWN_FILES and (path.parent / checkpoint.CONFIG).is_file():
         return checkpoint.open_run(path)
@@ -125,7 +157,8 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
                 _check_inside(home, path)
             found = open_run(path)
             if isinstance(found, ForeignRun):
-                _check_inside(home, found.path)
+                for file in (found.path, *found.more_files):
+                    _check_inside(home, file)
             runs.append(found)
         except CheckpointError as error:
             broken[printable(path.name)] = str(error)
@@ -164,7 +197,7 @@ def _open(name: str, weights: Path) -> ForeignRun:
                 f"{weights} has the names of {title}, but cannot be read as such: {reason(error)}; "
                 f"it holds {tensors.describe(survey.shapes)}"
             ) from error
-        return ForeignRun(printable(name), survey, found.config, found.card, found.build)
+        return ForeignRun.of_file(printable(name), survey, found.config, found.card, found.build)
     raise _unknown(survey)
 
 
@@ -193,6 +226,18 @@ def _is_ours(folder: Path) -> bool:
     values = _json(config)
     foreign = bool(values) and not values.keys() & {"format_version", "train"}
     return not foreign or not (folder / checkpoint.MODEL).is_file()
+
+
+def _is_pair(folder: Path) -> bool:
+    return (folder / onnx_pair.ENCODER).is_file() and (folder / onnx_pair.DECODER).is_file()
+
+
+def _check_pair(folder: Path) -> None:
+    if not _is_pair(folder):
+        raise CheckpointError(
+            f"{folder} must hold both {onnx_pair.ENCODER} (x to mu and logvar) and "
+            f"{onnx_pair.DECODER} (z to images) for an ONNX model"
+        )
 
 
 def _weights_in(folder: Path) -> Path | None:

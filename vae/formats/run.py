@@ -1,8 +1,11 @@
-"""A checkpoint of another library's, with the interface of `vae.checkpoint.Run`."""
+"""A model of another library's or of a person's own, with the interface of `vae.checkpoint.Run`."""
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -44,33 +47,51 @@ class ForeignTraining:
 
 @dataclass(frozen=True)
 class ForeignRun:
-    """An opened checkpoint: it is known what it is, and its weights are loaded on demand.
+    """An opened model: it is known what it is, and it is loaded on demand.
 
     Attributes:
-        name: of the file or the folder that was opened.
-        survey: of the file with the weights.
+        name: of the file or the folder that was opened, or of what makes the model.
+        path: the file with the weights, or the source of the code that makes the model. Nothing is
+            ever written beside it.
         model_config: the model's shape.
         card: how it was read.
-        build: encoder, decoder and likelihood out of the tensors.
+        load: the model, on the CPU; raises CheckpointError.
+        dataset: of images that belong to it; "" for those of its shape.
+        more_files: that it consists of besides `path`.
     """
 
     name: str
-    survey: Survey
+    path: Path
     model_config: ForeignModel | ModelConfig
     card: Card
-    build: Build = field(repr=False)
+    load: Callable[[], VAE] = field(repr=False)
+    dataset: str = ""
+    more_files: tuple[Path, ...] = ()
 
-    @property
-    def path(self) -> Path:
-        """The file with the weights. Nothing is ever written beside it."""
-        return self.survey.path
+    @classmethod
+    def of_file(
+        cls,
+        name: str,
+        survey: Survey,
+        config: ForeignModel | ModelConfig,
+        card: Card,
+        build: Build,
+    ) -> Self:
+        """The run of one file of tensors.
+
+        Args:
+            name, config, card: as the attributes.
+            survey: of the file.
+            build: encoder, decoder and likelihood out of its tensors.
+        """
+        return cls(name, survey.path, config, card, partial(_load, survey, config, build))
 
     @property
     def train_config(self) -> ForeignTraining:
         """What is known of the training; its `dataset` is "" where no known one has such images."""
         beta = self.card.implied_beta
         return ForeignTraining(
-            _dataset(self.model_config.image_shape), 1.0 if beta is None else beta
+            self.dataset or _dataset(self.model_config.image_shape), 1.0 if beta is None else beta
         )
 
     def usual_dataset(self) -> str:
@@ -87,8 +108,10 @@ class ForeignRun:
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights' file. Raises CheckpointError if it cannot be read."""
-        return tensors.sha256(self.path)
+        """SHA-256 of its file, or of all of them. Raises CheckpointError if one cannot be read."""
+        digests = [tensors.sha256(path) for path in (self.path, *self.more_files)]
+        joined = "".join(digests)
+        return hashlib.sha256(joined.encode()).hexdigest() if self.more_files else joined
 
     def load_model(self) -> VAE:
         """The model with its weights, on the CPU.
@@ -96,17 +119,7 @@ class ForeignRun:
         Raises:
             CheckpointError: the weights are damaged, not finite, or not those of the card.
         """
-        state = self.survey.load()
-        try:
-            model = VAE.of_parts(self.model_config, *self.build(state)).eval()
-            check(model, "cpu")
-        except CheckpointError:
-            raise
-        except Exception as error:  # of shapes that a file can make up
-            raise CheckpointError(
-                f"{tensors.printable(str(self.path), 300)}: {reason(error)}"
-            ) from error
-        return model
+        return self.load()
 
     def load_metrics(self) -> list[dict[str, Any]]:
         """None: other libraries write theirs elsewhere."""
@@ -117,6 +130,20 @@ class ForeignRun:
 
     def load_evidence(self, dataset: str, split: str) -> Evidence | None:
         """None: it is computed."""
+
+
+def _load(survey: Survey, config: ForeignModel | ModelConfig, build: Build) -> VAE:
+    state = survey.load()
+    try:
+        model = VAE.of_parts(config, *build(state)).eval()
+        check(model, "cpu")
+    except CheckpointError:
+        raise
+    except Exception as error:  # of shapes that a file can make up
+        raise CheckpointError(
+            f"{tensors.printable(str(survey.path), 300)}: {reason(error)}"
+        ) from error
+    return model
 
 
 def check(model: VAE, device: str) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import plotly.offline
 
-from vae import checkpoint, datasets, figures
+from vae import checkpoint, datasets, figures, formats
 from vae.checkpoint import Run
+from vae.config import ForeignModel, ModelConfig
 from vae.datasets import Dataset, DatasetError
 from vae.embedding import Embedding, embed
+from vae.formats import AnyRun, ForeignRun
 from vae.live import pack, source
 from vae.live import panel as told
 from vae.model import VAE
@@ -29,13 +31,20 @@ class ExportError(ValueError):
     """A page cannot be made; the message says what is missing and how to get it."""
 
 
-def of_run(run: Run) -> str:
+def of_run(run: AnyRun) -> str:
     """The page of a trained run: its model and its held-out set.
+
+    Of another library's checkpoint, the images of its usual data set, resized to what it reads.
 
     Raises:
         CheckpointError, ProgramError: the run cannot be read, or not be run in a browser.
         ExportError: it holds no embedding, and its data set is not at hand to make one.
+        DatasetError: the data set of another library's checkpoint cannot be had.
     """
+    if isinstance(run, ForeignRun):
+        images = datasets.load(run.usual_dataset()).resized(run.model_config.image_shape)
+        model = run.load_model()
+        return page(model, embed(model, images), run.name, images)
     model = run.load_model()
     embedding = run.load_embedding()
     images = _images(run, embedding)
@@ -71,6 +80,7 @@ def page(
         ProgramError: the model cannot be run in a browser.
     """
     half = model.n_parameters > HALF_ABOVE
+    done = f" {images.note}." if images is not None and images.note else ""
     model_pack = pack.model_pack(model, trained_on or embedding.dataset, half)
     points_pack = pack.points_pack(
         embedding,
@@ -87,6 +97,7 @@ def page(
             f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
             "mean of q(z|x); q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. Hover to "
             "decode, click a point, or drag q anywhere. Terms are in nats per image, equation (6)."
+            f"{done}"
         ),
         "class_names": list(embedding.class_names),
         "figures": _figures(embedding, directions, dims),
@@ -125,11 +136,12 @@ class Page(str):
         )
 
 
-def show(checkpoint_or_model: str | Path | Run | VAE, dataset: str | Dataset | None = None) -> Page:
+def show(model: str | Path | AnyRun | VAE | Any, dataset: str | Dataset | None = None) -> Page:
     """The exported page of a checkpoint or a model, for the end of a notebook's cell.
 
     Args:
-        checkpoint_or_model: a run, its folder, or a VAE.
+        model: a checkpoint of any library or its path, a VAE, or any object with
+            encode(x) -> (mu, logvar) and decode(z), as `vae.as_vae` takes it.
         dataset: what the map shows: a data set, or a name (its held-out split). May be left out
             for a checkpoint, whose own held-out set it is then.
 
@@ -137,19 +149,23 @@ def show(checkpoint_or_model: str | Path | Run | VAE, dataset: str | Dataset | N
         ExportError: a model without a data set, or a checkpoint that `of_run` cannot show.
         CheckpointError, DatasetError, ProgramError: as `of_run`, and of the data set.
     """
-    run = None
-    if isinstance(checkpoint_or_model, VAE):
-        model, name, trained_on = checkpoint_or_model, "A variational autoencoder", None
-    else:
-        run = checkpoint_or_model
-        run = run if isinstance(run, Run) else checkpoint.open_run(run)
-        if dataset is None:
-            return Page(of_run(run))
-        model, name, trained_on = run.load_model(), run.name, run.train_config.held_out_dataset
+    is_file = isinstance(model, str | Path)
+    run = formats.open_run(model) if is_file else model
+    is_run = isinstance(run, Run | ForeignRun)
+    if dataset is None and is_run:
+        return Page(of_run(run))
     if dataset is None:
         raise ExportError("a model needs a data set to show: give one, or its name, as `dataset`")
     images = datasets.load(dataset) if isinstance(dataset, str) else dataset
-    return Page(page(model, embed(model, images), name, images, trained_on))
+    if isinstance(run, VAE):
+        return Page(page(run, embed(run, images), "A variational autoencoder", images))
+    if isinstance(run, Run):
+        model, trained_on = run.load_model(), run.train_config.held_out_dataset
+        return Page(page(model, embed(model, images), run.name, images, trained_on))
+    if not is_run:
+        run = formats.of_object(model, images)
+    model, images = run.load_model(), images.resized(run.model_config.image_shape)
+    return Page(page(model, embed(model, images), run.name, images))
 
 
 def write(path: Path, text: str) -> int:
@@ -212,7 +228,7 @@ def _card(
         ("trained on", trained_on or "not stated"),
         ("latent", f"k = {config.latent_dim}"),
         ("p(x|z)", config.likelihood),
-        ("network", f"{config.family} {'-'.join(map(str, config.hidden)) or 'linear'}"),
+        ("network", _network(config)),
         ("parameters", f"{model.n_parameters:,}" + (", here in half precision" if half else "")),
         (
             "shown images",
@@ -220,6 +236,13 @@ def _card(
             f"-ELBO {means['neg_elbo']:.2f} nats per image",
         ),
     ]
+
+
+def _network(config: ModelConfig | ForeignModel) -> str:
+    widths = "-".join(map(str, config.hidden))
+    if isinstance(config, ForeignModel):  # of which the widths may not be known
+        return f"{config.family} {widths}".strip()
+    return f"{config.family} {widths or 'linear'}"
 
 
 def _packed(data: bytes) -> str:

@@ -96,7 +96,7 @@ def compile_module(module: nn.Module, input_shape: tuple[int, ...]) -> Program:
     _check(module)
     try:
         module = copy.deepcopy(module).to("cpu", torch.float32).eval()
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # of whatever a person's own module holds
         raise UnsupportedLayer(f"{_kind(module)} cannot be copied: {_brief(error)}") from error
     first, second = (_record(module, tuple(input_shape), batch) for batch in _BATCHES)
     if first.header() != second.header() or not np.array_equal(first.weights, second.weights):
@@ -317,6 +317,7 @@ _QUERIES = {
     *("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_leaf", "itemsize"),
     *("size", "dim", "ndimension", "numel", "nelement", "len", "stride", "storage_offset"),
     *("is_contiguous", "is_floating_point", "is_complex", "is_cuda", "get_device", "element_size"),
+    *("data_ptr", "version", "is_inference"),
     *("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_tensor"),
 }
 

@@ -15,17 +15,15 @@ from typing import Any
 import streamlit as st
 
 from vae import checkpoint, datasets, film, formats
-from vae.datasets import Dataset, DatasetError
+from vae.datasets import Dataset
 from vae.embedding import ARRAYS, Embedding, embed
 from vae.evidence import Evidence
 from vae.film import Frame
 from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
-from vae.ui import background
-from vae.ui.background import Progress, Task
+from vae.ui import waiting
+from vae.ui.background import Progress
 from vae.ui.bounded import Bounded
-
-_SHOWN_AFTER_S = 0.4  # what is over sooner shows no progress
 
 _datasets = Bounded[Dataset](1_000_000_000, lambda d: d.images.nbytes + d.labels.nbytes)
 _embeddings = Bounded[Embedding](
@@ -94,12 +92,10 @@ def images(run: AnyRun, name: str, split: str) -> Dataset:
 
 
 def embedding(run: AnyRun, name: str, split: str) -> Embedding:
-    """The data set seen through the run's model: the stored one, or computed with a progress bar.
-
-    Ends the page while the computation is cancelled, with a button that begins it again.
+    """The data set seen through the run's model: the stored one, or computed (`vae.ui.waiting`).
 
     Raises:
-        CheckpointError, DatasetError: the model or the data cannot be had.
+        ValueError: the model or the data cannot be had, or not be encoded.
     """
     if (name, split) == (run.train_config.held_out_dataset, "test"):
         stored = stored_embedding(run)
@@ -114,50 +110,10 @@ def embedding(run: AnyRun, name: str, split: str) -> Embedding:
     def work(progress: Progress) -> None:
         _embeddings.put(key, embed(module, points, progress=progress))
 
-    def begin() -> Task:
-        return background.start(key, work, background.SHORT)
-
-    task = background.task(key)
-    if task is not None and task.state == background.CANCELLED:
-        st.info(f"The encoding of {len(points):,} points was cancelled.")
-        st.button("Encode them", icon=":material/play_arrow:", on_click=begin)
-        st.stop()
-    if task is None or not task.is_active:
-        task = begin()
-    _wait(task, key, len(points))
-    if task.problem:
-        raise DatasetError(f"{name} could not be encoded: {task.problem}")
+    waiting.until_done(key, work, "Encoding", "points")
     found = _embeddings.get(key)
     # Gone again already where many are computed at once.
     return embed(module, points) if found is None else found
-
-
-def _wait(task: Task, key: Any, n_points: int) -> None:
-    """Shows how far a computation is until it ends; a rerun of the page ends the waiting only."""
-    began, bar = time.monotonic(), None
-    place = st.empty()
-    while task.is_active:
-        if bar is None and time.monotonic() - began > _SHOWN_AFTER_S:
-            with place.container(horizontal=True, vertical_alignment="center", gap="small"):
-                bar = st.progress(0.0)
-                st.button(
-                    "Cancel",
-                    key=f"cancel_{hash(key)}",
-                    icon=":material/close:",
-                    on_click=background.cancel,
-                    args=(key,),
-                )
-        if bar is not None:
-            text = f"Encoding {task.done:,} of {n_points:,} points"
-            if task.state == background.WAITING:
-                text = "Waiting for another computation to end"
-            elif task.seconds_left is not None:
-                text += f", about {task.seconds_left:.0f} s left"
-            bar.progress(task.done / n_points if n_points else 0.0, text)
-        time.sleep(0.02 if bar is None else 0.2)
-    place.empty()
-    if task.state == background.CANCELLED:
-        st.rerun()
 
 
 def evidence(run: AnyRun, name: str, split: str) -> Evidence | None:
@@ -173,9 +129,14 @@ def unstored_evidence(run: AnyRun, name: str, split: str) -> list[tuple[Evidence
     return _unstored_evidence(run.path, stamp_of_model(run), name, split)
 
 
-def stamp_of_model(run: AnyRun) -> tuple[int, int, int]:
+def stamp_of_model(run: AnyRun) -> tuple[int, ...]:
     """Changes when the weights are replaced."""
-    return _stamp(run.path if isinstance(run, ForeignRun) else run.path / checkpoint.MODEL)
+    files = (
+        (run.path, *run.more_files)
+        if isinstance(run, ForeignRun)
+        else (run.path / checkpoint.MODEL,)
+    )
+    return tuple(number for file in files for number in _stamp(file))
 
 
 def pack(run: AnyRun, name: str, build: Callable[[], Any]) -> Any:

@@ -13,7 +13,8 @@ from vae import aggregate, diagnosis, diagnostics, gaussian
 from vae.aggregate import MMD
 from vae.diagnosis import Diagnosis, Measurements
 from vae.diagnostics import MapsCompared
-from vae.ui import cache
+from vae.ui import cache, waiting
+from vae.ui.background import Progress
 from vae.ui.frame import View
 
 CELLS = 110  # of the plane, along each dimension
@@ -30,12 +31,12 @@ def measured(view: View) -> tuple[Measurements, Diagnosis]:
     metrics = cache.metrics(view.run)
 
     def compute() -> tuple[Measurements, Diagnosis]:
-        with st.spinner("Examining the checkpoint", show_time=True):
-            found = _measure(view, metrics)
-            return found, diagnosis.diagnose(found)
+        found = _measure(view, metrics)
+        return found, diagnosis.diagnose(found)
 
     # The run may have grown by an epoch, or the images have come, since.
-    return _kept(view, f"measured {len(metrics)} {view.images is not None}", compute)
+    name = f"measured {len(metrics)} {view.images is not None}"
+    return _kept(view, name, "Examining the checkpoint", compute)
 
 
 def _measure(view: View, metrics: list[dict[str, Any]]) -> Measurements:
@@ -76,22 +77,20 @@ def plane(view: View, dimensions: tuple[int, int], half: float) -> np.ndarray:
     mu, logvar = (values[:, list(dimensions)] for values in posteriors(view))
 
     def compute() -> np.ndarray:
-        with st.spinner("Adding up the posteriors of all points", show_time=True):
-            return aggregate.on_a_plane(mu, logvar, half, CELLS).numpy()
+        return aggregate.on_a_plane(mu, logvar, half, CELLS).numpy()
 
-    return _kept(view, f"plane {dimensions}", compute)
+    return _kept(view, f"plane {dimensions}", "Adding up the posteriors of all points", compute)
 
 
 def mmd(view: View) -> MMD:
     """Draws from q(z) against draws from the prior. Raises ValueError."""
 
     def compute() -> MMD:
-        with st.spinner("Comparing draws from q(z) and p(z)", show_time=True):
-            z, _ = aggregate.draw(*posteriors(view), _SAMPLES_OF_MMD, SEED)
-            generator = torch.Generator().manual_seed(SEED + 1)
-            return aggregate.mmd(z, gaussian.draw(tuple(z.shape), generator), seed=SEED)
+        z, _ = aggregate.draw(*posteriors(view), _SAMPLES_OF_MMD, SEED)
+        generator = torch.Generator().manual_seed(SEED + 1)
+        return aggregate.mmd(z, gaussian.draw(tuple(z.shape), generator), seed=SEED)
 
-    return _kept(view, "mmd", compute)
+    return _kept(view, "mmd", "Comparing draws from q(z) and p(z)", compute)
 
 
 def maps(view: View) -> MapsCompared:
@@ -100,19 +99,24 @@ def maps(view: View) -> MapsCompared:
     assert images is not None
 
     def compute() -> MapsCompared:
-        with st.spinner("Looking up neighbours on both maps", show_time=True):
-            return diagnostics.beside_pca(
-                embedding.mu, embedding.labels, images.images.numpy(), seed=SEED
-            )
+        return diagnostics.beside_pca(
+            embedding.mu, embedding.labels, images.images.numpy(), seed=SEED
+        )
 
-    return _kept(view, "maps", compute)
+    return _kept(view, "maps", "Looking up neighbours on both maps", compute)
 
 
-def _kept(view: View, name: str, compute: Callable[[], _T]) -> _T:
+def _kept(view: View, name: str, what: str, compute: Callable[[], _T]) -> _T:
+    """What `compute` returns, once for all; it may not call Streamlit. Raises ValueError."""
     data = view.embedding.dataset, view.embedding.split
-    slot = _slot(view.run.path, cache.stamp_of_model(view.run), *data, len(view.embedding))
+    key = (view.run.path, cache.stamp_of_model(view.run), *data, len(view.embedding))
+    slot = _slot(*key)
     if name not in slot:
-        slot[name] = compute()
+
+        def work(progress: Progress) -> None:
+            slot[name] = compute()
+
+        waiting.until_done(("diagnosis", *key, name), work, what)
         for kind, most in (("plane", _PLANES_AT_ONCE), ("measured", 1)):
             of_kind = [key for key in list(slot) if key.startswith(kind)]
             for old in of_kind[:-most]:

@@ -84,6 +84,8 @@ def sidebar() -> None:
             f"There is no checkpoint named {plain(asked[:64])} that can be opened"
             + (f"; showing {plain(names[0])}." if names else ".")
         )
+    if problem := checkpoints.problem():
+        st.error(f"{plain(problem)}. Mend it, and start the app again.")
     with st.sidebar:
         if names:
             state.keep_within(RUN, names)

@@ -45,7 +45,8 @@ def start_from(run: Run) -> None:
 def show() -> NewRuns | None:
     """Draws the form; what it asks for if its button was pressed and all of it can be used."""
     st.markdown("### Train a model")
-    names = datasets.names()
+    # A training is a process of its own, which cannot see what was given to this one.
+    names = [name for name in datasets.names() if not datasets.describe(name).is_given]
     if (added := own_data.take_added()) in names:
         st.session_state["train_data"] = added
     if st.session_state.get("train_data", names[0]) not in names:  # of a run whose data are gone
