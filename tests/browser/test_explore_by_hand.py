@@ -65,7 +65,7 @@ def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page):
 def test_a_deep_link_on_a_cold_server_shows_the_frame(path, new_page, server):
     server.restart()
     page = new_page(f"{path}?run=sprites-2d&point=7")
-    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(7)
+    expect(page.get_by_test_id("stSidebarNavLink")).to_have_count(8)
     expect(page.get_by_label("Checkpoint")).to_have_value("sprites-2d")
     if path != "/train":
         expect(page.get_by_text("Point 7, label")).to_be_visible()
