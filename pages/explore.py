@@ -1,15 +1,19 @@
 """Explore: where does the data live, and what is here?"""
 
-import numpy as np
 import streamlit as st
 
 from vae import figures
+from vae.embedding import Embedding
 from vae.live.panel import sigma_of
 from vae.live.program import UnsupportedLayer
-from vae.ui import frame, images, live, point, projection, sliders, state
+from vae.ui import frame, images, layouts, live, point, projection, sliders, state
 from vae.ui.frame import View
+from vae.ui.projection import Layout, Projection
 
 frame.require("pages/explore.py")
+
+HEIGHT = 690  # of the map, in pixels
+LINE = 56  # of what stands above it while a layout is computed
 
 
 def main() -> None:
@@ -42,19 +46,21 @@ def main() -> None:
             point.stored_terms(view, index)
 
 
-def controls(view: View) -> tuple[int, projection.Projection]:
+def controls(view: View) -> tuple[int, Projection | Layout]:
     """Colour, axes and point; returns the chosen point and the map's axes."""
     embedding = view.embedding
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         colours = ["label", *figures.TERMS, *embedding.factors]
         state.keep_within(state.COLOUR, colours)
         st.segmented_control("Colour", colours, required=True, **state.widget(state.COLOUR))
-        axes = projection.choose(embedding)
+        axes = projection.choose(embedding, lambda kind: layouts.positions(view, kind))
         index = frame.point_picker(embedding)
+    if axes.instead_of:
+        layouts.wait(view, axes.instead_of)
     return index, axes
 
 
-def latent_map(view: View, axes: projection.Projection, index: int, is_live: bool) -> None:
+def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool) -> None:
     """The map; where it is live the panel draws q and takes the clicks on points."""
     embedding = view.embedding
     without_webgl = st.session_state.get(state.WITHOUT_WEBGL, False)
@@ -64,11 +70,11 @@ def latent_map(view: View, axes: projection.Projection, index: int, is_live: boo
     }
     figure = figures.latent_map(
         embedding,
-        axes.of(embedding.mu),
+        axes.places(embedding),
         st.session_state[state.COLOUR],
         axes.titles,
-        prior_centre=axes.of(np.zeros((1, embedding.latent_dim)))[0],
-        height=690,
+        prior_centre=axes.prior_centre,
+        height=HEIGHT - (LINE if axes.instead_of else 0),
         webgl=not without_webgl,
         **({} if is_live else q),
     )
@@ -81,18 +87,36 @@ def latent_map(view: View, axes: projection.Projection, index: int, is_live: boo
         alt="The latent map: each point is where the encoder puts one image",
     )
     st.caption(
-        f"{len(embedding):,} images at their μ, the mean of q(z|x); q at 1 and 2 σ; dotted: the "
-        "prior p(z) at 1, 2 and 3 σ. "
-        + (
-            "Hover to decode, click or drag q anywhere, lasso a group."
-            if is_live
-            else "Click a point, or lasso a group."
-        )
+        _of_layout(embedding, axes, is_live)
+        if isinstance(axes, Layout)
+        else _of_plane(embedding, is_live)
     )
     if without_webgl and len(embedding) > figures.MOST_WITHOUT_WEBGL:
         every = len(embedding) // figures.MOST_WITHOUT_WEBGL + 1
         st.caption(f"This browser has no WebGL, so one point in {every} is drawn.")
     group(view)
+
+
+def _of_plane(embedding: Embedding, is_live: bool) -> str:
+    told = (
+        f"{len(embedding):,} images at their μ, the mean of q(z|x); q at 1 and 2 σ; dotted: the "
+        "prior p(z) at 1, 2 and 3 σ. "
+    )
+    if is_live:
+        return told + "Hover to decode, click or drag q anywhere, lasso a group."
+    return told + "Click a point, or lasso a group."
+
+
+def _of_layout(embedding: Embedding, axes: Layout, is_live: bool) -> str:
+    told = (
+        f"{len(embedding):,} images by their μ in a {axes.name}: neighbours stay near, but no "
+        "place on it can be decoded; "
+    )
+    if is_live:
+        told += "hovering shows the nearest point. Ring: the chosen point; dot: the nearest to μ."
+    else:
+        told += "click a point, or lasso a group."
+    return f"{told} {axes.note}"
 
 
 def group(view: View) -> None:

@@ -49,7 +49,7 @@ def latent_map(
     positions: np.ndarray,
     colour: str,
     axis_titles: tuple[str, str],
-    prior_centre: np.ndarray,
+    prior_centre: np.ndarray | None,
     ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
     height: int = 700,
@@ -62,7 +62,8 @@ def latent_map(
         positions: where they stand on the map, shape (N, 2).
         colour: "label", or a name that `term` knows.
         axis_titles: of x and y.
-        prior_centre: where z = 0 stands, shape (2,).
+        prior_centre: where z = 0 stands, shape (2,); None where no place but a point's own means
+            anything: there are no rings then, and no numbers on the axes.
         ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
         height: in pixels.
@@ -103,7 +104,7 @@ def latent_map(
         rows = np.arange(0, len(positions), every)
         _add_points(figure, embedding, positions, rows, webgl, marker=marker, showlegend=False)
 
-    for radius in (1, 2, 3):
+    for radius in (1, 2, 3) if prior_centre is not None else ():
         (x0, y0), (x1, y1) = prior_centre - radius, prior_centre + radius
         figure.add_shape(
             type="circle",
@@ -140,12 +141,16 @@ def latent_map(
         },
         dragmode="pan",
         hovermode="closest",
-        uirevision="map",
+        # Another layout is another map: a zoom into the last one would miss it.
+        uirevision="map" if prior_centre is not None else f"map {axis_titles[0]}",
         # The live panel paints the decoded manifold underneath.
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
         modebar={"bgcolor": "rgba(0, 0, 0, 0)", "color": PRIOR_COLOUR, "activecolor": Q_COLOUR},
     )
+    if prior_centre is None:
+        figure.update_xaxes(showticklabels=False, ticks="")
+        figure.update_yaxes(showticklabels=False, ticks="")
     return figure
 
 
@@ -361,7 +366,7 @@ def film(
         height: in pixels.
     """
     width, tall = _png_size(frames[-1].sheet)
-    reach = _reach(positions)
+    reach = film_reach(positions)
     # Plotly draws a picture from its first row on along the y axis, whatever the sign of dy: so the
     # axis runs downwards, and its ticks are labelled with the other sign.
     place = {"x0": 0.5, "dx": 1.0, "y0": 0.5, "dy": 1.0}
@@ -488,7 +493,7 @@ def film(
     )
 
 
-def _reach(positions: Sequence[np.ndarray]) -> float:
+def film_reach(positions: Sequence[np.ndarray]) -> float:
     """Half the side of the film's map: it holds nearly all points of a usual frame, and is one of
     a few values, so that a film that grows seldom changes its axes.
     """

@@ -3,6 +3,7 @@
 import re
 
 from browser.conftest import Map, settled
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from vae import checkpoint, job
@@ -115,6 +116,11 @@ def test_the_film_grows_and_a_stopped_run_goes_on(new_page, server):
     html = download.value.path().read_text()
     assert download.value.suggested_filename == "film-film.html"
     assert "Plotly.addFrames" in html
+    with page.expect_download() as download:
+        page.get_by_role("button", name="GIF").last.click()
+    assert download.value.suggested_filename == "film-film.gif"
+    with Image.open(download.value.path()) as animation:
+        assert (animation.format, animation.n_frames) == ("GIF", len(epochs_of_the_film(page)))
 
     page.locator(".stMain").get_by_role("link", name="Explore").click()
     expect(page.get_by_label("Checkpoint")).to_have_value("film")

@@ -3,7 +3,10 @@ live panel and hears from it."""
 
 import base64
 import json
+import threading
+import time
 from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 import pytest
@@ -15,8 +18,12 @@ from vae import checkpoint, datasets, job
 from vae.config import ModelConfig, TrainConfig
 from vae.datasets import to_unit
 from vae.elbo import point_terms
+from vae.layout import layout
 from vae.live import pack
 from vae.live.program import UnsupportedLayer
+from vae.ui import layouts
+
+_seeds = count(1)
 
 
 @pytest.fixture
@@ -49,9 +56,10 @@ def fallback(unsupported, explore) -> AppTest:
 def trained(checkpoints) -> Callable[..., None]:
     """trained(latent_dim=3) puts a run there."""
 
-    def train(dataset: str = "digits", image_shape=(1, 8, 8), **more) -> None:
+    def train(dataset: str = "digits", image_shape=(1, 8, 8), seed: int = 0, **more) -> None:
         config = ModelConfig(image_shape, hidden=(16,), **more)
-        list(job.train(checkpoints / "run", config, TrainConfig(dataset, epochs=1), "cpu"))
+        settings = TrainConfig(dataset, epochs=1, seed=seed)
+        list(job.train(checkpoints / "run", config, settings, "cpu"))
 
     return train
 
@@ -111,6 +119,149 @@ def test_any_number_of_latent_dimensions_has_a_map_and_a_panel(app, latent_dim, 
         assert plane["dims"] is None
         directions = np.array(plane["directions"])
         assert directions @ directions.T == pytest.approx(np.eye(2), abs=1e-5)
+
+
+TSNE = "t-SNE, a layout"
+
+
+def choose_axes(app: AppTest, axes: str) -> None:
+    next(box for box in app.selectbox if box.label == "Axes").set_value(axes).run()
+    assert not app.exception
+
+
+def run_until(app: AppTest, holds: Callable[[], bool]) -> None:
+    """Runs the page again and again, as the fragment that watches a computation does."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+        app.run()
+        assert not app.exception
+
+
+def chart(app: AppTest) -> dict:
+    return json.loads(app.get("plotly_chart")[0].proto.spec)
+
+
+def places(app: AppTest, n_points: int) -> np.ndarray:
+    """Where the chart puts each point, (N, 2)."""
+    found = np.full((n_points, 2), np.nan)
+    for trace in chart(app)["data"]:
+        x, y, rows = (
+            np.frombuffer(base64.b64decode(given["bdata"]), given["dtype"])
+            for given in (trace["x"], trace["y"], trace["customdata"])
+        )
+        found[rows] = np.stack([x, y], axis=1)
+    return found
+
+
+@pytest.fixture
+def held_layout(monkeypatch) -> threading.Event:
+    """A layout that waits until this is set, and reports two steps of three meanwhile."""
+    let_go = threading.Event()
+
+    def held(mu: np.ndarray, kind: str, progress: Callable[[int, int], None]) -> np.ndarray:
+        while not let_go.wait(0.01):
+            progress(2, 3)
+        return layout(mu, kind)
+
+    monkeypatch.setattr(layouts, "layout", held)
+    yield let_go
+    let_go.set()
+
+
+@pytest.fixture
+def of_three_dimensions(app, trained) -> AppTest:
+    """With weights of its own in each test, so that no layout of it is known yet."""
+    trained(latent_dim=3, seed=next(_seeds))
+    return app.run()
+
+
+def test_a_layout_is_that_of_the_library_and_has_no_plane(of_three_dimensions, checkpoints):
+    app = of_three_dimensions
+    embedding = checkpoint.open_run(checkpoints / "run").load_embedding()
+    choose_axes(app, TSNE)
+    run_until(app, lambda: LivePanel(app).data["plane"] is None)
+    assert places(app, len(embedding)) == pytest.approx(layout(embedding.mu, "t-SNE"))
+    shown = chart(app)["layout"]
+    assert not shown.get("shapes")
+    assert not shown.get("annotations")
+    for axis in (shown["xaxis"], shown["yaxis"]):
+        assert axis["showticklabels"] is False
+    assert "no place on it can be decoded; hovering shows the nearest point" in captions(app)
+    choose_axes(app, "dimensions")
+    assert len(LivePanel(app).data["plane"]["dims"]) == 2
+    assert len(chart(app)["layout"]["shapes"]) == 3
+
+
+def test_the_principal_components_stand_in_while_a_layout_is_computed(
+    of_three_dimensions, held_layout
+):
+    app = of_three_dimensions
+
+    def told() -> str:
+        return "\n".join(bar.proto.text for bar in app.get("progress"))
+
+    choose_axes(app, TSNE)
+    run_until(app, lambda: "step 3 of 3" in told())
+    assert "t-SNE of 359 points" in told()
+    assert "the map shows the principal components" in told()
+    assert LivePanel(app).data["plane"]["dims"] is None
+    assert chart(app)["layout"]["xaxis"]["title"]["text"] == "PC 1 of μ"
+    held_layout.set()
+    run_until(app, lambda: LivePanel(app).data["plane"] is None)
+    assert not told()
+
+
+def test_a_layout_that_was_cancelled_waits_for_a_click(of_three_dimensions, held_layout):
+    app = of_three_dimensions
+
+    def button(label: str):
+        return next((button for button in app.button if button.label == label), None)
+
+    choose_axes(app, TSNE)
+    button("Cancel").click().run()
+    run_until(app, lambda: button("Compute t-SNE") is not None)
+    assert "t-SNE was cancelled. The map shows the principal components." in captions(app)
+    app.run()
+    assert button("Cancel") is None
+    held_layout.set()
+    button("Compute t-SNE").click().run()
+    run_until(app, lambda: LivePanel(app).data["plane"] is None)
+    assert button("Compute t-SNE") is None
+
+
+def test_why_there_is_no_layout_is_a_sentence(of_three_dimensions, monkeypatch):
+    def refuse(mu: np.ndarray, kind: str, progress: object) -> np.ndarray:
+        return layout(mu[:3], kind)
+
+    monkeypatch.setattr(layouts, "layout", refuse)
+    app = of_three_dimensions
+    choose_axes(app, "UMAP-like, a layout")
+    run_until(app, lambda: len(app.error) > 0)
+    said = app.error[0].value.replace("\\", "")
+    assert said == (
+        "UMAP-like could not be computed: a layout needs at least 4 points, and there are 3."
+    )
+    assert LivePanel(app).data["plane"]["dims"] is None
+
+
+def test_a_layout_without_a_live_panel_marks_the_chosen_point(
+    unsupported, of_three_dimensions, checkpoints
+):
+    app = of_three_dimensions
+    embedding = checkpoint.open_run(checkpoints / "run").load_embedding()
+    choose_axes(app, TSNE)
+    run_until(app, lambda: "a t-SNE layout" in captions(app))
+    rings = [t for t in chart(app)["data"] if t["marker"].get("symbol") == "circle-open"]
+    assert len(rings) == 2  # the ring and its halo, no ellipse
+    assert len(app.slider) == 6
+    at = np.frombuffer(base64.b64decode(rings[0]["x"]["bdata"]), rings[0]["x"]["dtype"])
+    assert at == pytest.approx(layout(embedding.mu)[0, :1])
+
+
+def test_two_dimensions_are_offered_no_layout(explore):
+    assert not [box for box in explore.selectbox if box.label == "Axes"]
 
 
 def test_sprites_can_be_coloured_by_the_factors_they_were_made_from(app, trained):

@@ -267,12 +267,14 @@ class MapLayer {
     this.thumb = new Picture("decoded under the pointer");
     this.thumbText = el("div", {
       style: "font:12px var(--st-font, sans-serif);padding:2px 0 0;text-align:center;white-space:nowrap" });
+    this.thumbX = new Picture("x of the point nearest to the pointer");
     this.thumbBox = el("div", { class: "elbo-thumb", hidden: "",
       style: "position:absolute;padding:5px;border-radius:6px;pointer-events:none;" +
              "background:var(--st-background-color,#fff);color:var(--st-text-color,#222);" +
              "box-shadow:0 1px 8px rgba(0,0,0,.35);will-change:transform;left:0;top:0" },
-      this.thumb.canvas, this.thumbText);
-    Object.assign(this.thumb.canvas.style, { display: "block", borderRadius: "3px", margin: "0 auto" });
+      el("div", { style: "display:flex;gap:4px;justify-content:center" }, this.thumb.canvas),
+      this.thumbText);
+    for (const { canvas } of [this.thumb, this.thumbX]) Object.assign(canvas.style, { borderRadius: "3px" });
     this.ellipses = [];
     this.drawing = document.createElementNS(SVG, "svg");
     this.drawing.setAttribute("style", "position:absolute;inset:0;width:100%;height:100%;overflow:hidden");
@@ -281,16 +283,27 @@ class MapLayer {
       const line = shape("ellipse", { fill: "none", stroke: PRIOR_COLOUR, "stroke-width": 1.2, "stroke-dasharray": "1.5 3.5" });
       return { line, radius };
     });
-    this.drawing.append(...this.rings.map(({ line }) => line));
+    this.planar = shape("g", {});
+    this.planar.append(...this.rings.map(({ line }) => line));
     this.path = shape("polyline", { fill: "none", stroke: Q_COLOUR, "stroke-width": 1.5, "stroke-dasharray": "2 4" });
-    this.drawing.append(this.path);
+    this.planar.append(this.path);
     for (const [colour, width] of [[HALO, 5], [Q_COLOUR, 2.5]]) {
       for (const radius of [1, 2]) {
         const line = shape("ellipse", { fill: "none", stroke: colour, "stroke-width": width });
         this.ellipses.push({ line, radius });
-        this.drawing.append(line);
+        this.planar.append(line);
       }
     }
+    // On a layout: the chosen point, the one nearest to mu, and the one nearest to the pointer.
+    this.marks = {
+      chosen: [[HALO, 5], [Q_COLOUR, 2.5]].map(([stroke, width]) =>
+        shape("circle", { class: "elbo-chosen", r: 9, fill: "none", stroke, "stroke-width": width })),
+      near: [shape("circle", { class: "elbo-near", r: 5, fill: Q_COLOUR, stroke: "#fff", "stroke-width": 1.5 })],
+      hovered: [[HALO, 4], ["currentColor", 1.5]].map(([stroke, width]) =>
+        shape("circle", { class: "elbo-hovered", r: 7, fill: "none", stroke, "stroke-width": width })),
+    };
+    this.leader = shape("line", { stroke: "currentColor", "stroke-width": 1, "stroke-dasharray": "2 3" });
+    this.drawing.append(this.planar, this.leader, ...Object.values(this.marks).flat());
     this.handles = ["mu", "sigma x", "sigma y"].map((name, i) => this.handle(name, i));
     this.stops = el("div", { style: "position:absolute;inset:0" });
     const style = el("style", {}, ".elbo-handle:focus{outline:none}.elbo-handle:focus-visible>div{outline:2px solid currentColor;outline-offset:2px}");
@@ -457,7 +470,7 @@ class MapLayer {
     return px >= 0 && py >= 0 && px <= x._length && py <= y._length;
   }
 
-  /** Where a latent point stands, in pixels of the plot area. */
+  /** Where a latent point stands, in pixels of the plot area; a layout has no such place. */
   toPixels(z) {
     const { origin, directions } = this.panel.plane;
     const at = directions.map((v) => v.reduce((sum, c, d) => sum + c * (z[d] - origin[d]), 0));
@@ -480,7 +493,8 @@ class MapLayer {
     const free = this.inside(at) && !target.closest?.(".modebar, .legend, .elbo-handle");
     this.pointer = free ? at : null;
     if (this.panel.follow && free && !event.buttons) {
-      this.panel.moveTo(this.toLatent(...at), event.timeStamp);
+      const mu = this.panel.plane ? this.toLatent(...at) : this.panel.muOf(this.nearest(at));
+      if (mu) this.panel.moveTo(mu, event.timeStamp);
     }
     this.panel.wake("hover", event.timeStamp);
   }
@@ -502,27 +516,78 @@ class MapLayer {
     if (moved > 5) return;
     const at = this.toArea(event);
     if (!this.inside(at)) return;
-    const index = this.nearest(at, event.pointerType === "touch" ? 14 : 7);
-    if (event.shiftKey) this.panel.addStop(index === null ? this.toLatent(...at) : this.panel.muOf(index));
-    else if (index !== null && !this.panel.follow) this.panel.choose(index);
-    else this.panel.settle(this.toLatent(...at), event.timeStamp);
+    const { panel } = this;
+    const touch = event.pointerType === "touch";
+    if (!panel.plane) {
+      // While q follows the pointer it is that of the nearest point already, however far.
+      const index = this.nearest(at, panel.follow ? Infinity : touch ? 14 : 7);
+      if (index === null) return;
+      if (event.shiftKey) panel.addStop(panel.muOf(index));
+      else panel.choose(index);
+      return;
+    }
+    const index = this.nearest(at, touch ? 14 : 7);
+    if (event.shiftKey) panel.addStop(index === null ? this.toLatent(...at) : panel.muOf(index));
+    else if (index !== null && !panel.follow) panel.choose(index);
+    else panel.settle(this.toLatent(...at), event.timeStamp);
   }
 
-  /** The index of the visible data point within `reach` pixels, or null. */
-  nearest([px, py], reach) {
+  /** The visible data points: x and y in the axes' units, their indices, and where each index is. */
+  get seen() {
+    const traces = this.plot._fullData; // Plotly makes another array when anything of it changes
+    if (this.seenOf === traces) return this.seenPoints;
+    this.seenOf = traces;
+    const shown = traces.filter((trace) => trace.visible === true && trace.customdata);
+    const n = shown.reduce((sum, trace) => sum + trace.x.length, 0);
+    const [x, y, index] = [new Float64Array(n), new Float64Array(n), new Int32Array(n)];
+    let offset = 0;
+    for (const trace of shown) {
+      x.set(trace.x, offset);
+      y.set(trace.y, offset);
+      index.set(trace.customdata, offset);
+      offset += trace.x.length;
+    }
+    const at = new Map();
+    index.forEach((which, i) => at.set(which, i));
+    return (this.seenPoints = { n, x, y, index, at });
+  }
+
+  /** The index of the visible data point nearest to a pixel and within `reach` of it, or null. */
+  nearest([px, py], reach = Infinity) {
     const [xaxis, yaxis] = this.axes;
     const [sx, sy] = [this.scaleX(), this.scaleY()];
-    const [x, y] = [xaxis.range[0] + px / sx, yaxis.range[1] - py / sy];
-    let [best, found] = [reach * reach, null];
-    for (const trace of this.plot._fullData) {
-      if (trace.visible !== true || !trace.customdata) continue;
-      for (let i = 0; i < trace.x.length; i++) {
-        const [dx, dy] = [(trace.x[i] - x) * sx, (trace.y[i] - y) * sy];
-        const distance = dx * dx + dy * dy;
-        if (distance < best) [best, found] = [distance, Number(trace.customdata[i])];
+    const [x0, y0] = [xaxis.range[0] + px / sx, yaxis.range[1] - py / sy];
+    const { n, x, y, index } = this.seen;
+    let [best, found] = [reach * reach, -1];
+    for (let i = 0; i < n; i++) {
+      const dx = (x[i] - x0) * sx;
+      const dy = (y[i] - y0) * sy;
+      const distance = dx * dx + dy * dy;
+      if (distance < best) {
+        best = distance;
+        found = i;
       }
     }
-    return found;
+    return found < 0 ? null : index[found];
+  }
+
+  /** Where a data point stands, in pixels of the plot area; null if it is not drawn. */
+  placeOf(index) {
+    const { x, y, at } = this.seen;
+    const i = at.get(index);
+    if (i === undefined) return null;
+    const [xaxis, yaxis] = this.axes;
+    return [(x[i] - xaxis.range[0]) * this.scaleX(), (yaxis.range[1] - y[i]) * this.scaleY()];
+  }
+
+  /** Puts a mark on a data point, or away. */
+  mark(name, index) {
+    const place = index == null ? null : this.placeOf(index);
+    for (const circle of this.marks[name]) {
+      circle.style.display = place ? "" : "none";
+      if (place) circle.setAttribute("transform", `translate(${place})`);
+    }
+    return place;
   }
 
   /** The chart lies outside the panel: its layer is given the panel's colours. */
@@ -543,11 +608,18 @@ class MapLayer {
     Object.assign(this.under.style, area);
     this.drawnAt = this.key();
     const hidden = panel.off || !panel.q;
-    for (const part of [this.drawing, this.stops, ...this.handles]) part.style.display = hidden ? "none" : "";
+    const { plane } = panel;
+    this.drawing.style.display = hidden ? "none" : "";
+    // On a layout only data points have a place: q, the prior and the tour have none.
+    for (const part of [this.planar, this.stops, ...this.handles]) part.style.display = hidden || !plane ? "none" : "";
     if (hidden) {
       this.thumbBox.hidden = true;
       return;
     }
+    if (!this.pointer) this.markHovered(null);
+    this.mark("chosen", plane ? null : panel.chosenIndex);
+    this.mark("near", plane ? null : panel.nearestTo(panel.q.mu));
+    if (!plane) return;
     const [cx, cy] = this.toPixels(panel.q.mu);
     const [rx, ry, angle] = this.axesOfEllipse(panel.q.sigma);
     for (const { line, radius } of this.ellipses) {
@@ -606,23 +678,52 @@ class MapLayer {
     const shown = this.pointer && !panel.off && this.plot && panel.model;
     if (shown && this.thumbBox.hidden) this.takeTheme();
     this.thumbBox.hidden = !shown;
-    if (!shown) return;
+    if (!shown) {
+      this.markHovered(null);
+      return;
+    }
     const { model } = panel;
-    const z = this.toLatent(...this.pointer);
+    const index = panel.plane ? null : this.nearest(this.pointer);
+    this.markHovered(index);
+    const z = panel.plane ? this.toLatent(...this.pointer) : panel.muOf(index);
+    if (!z) {
+      this.thumbBox.hidden = true; // no point is drawn, or their mu is not at hand
+      return;
+    }
     panel.z.set(z);
     const side = Math.max(84, Math.min(128, model.W * 3));
     const size = [side, Math.round((side * model.H) / model.W)];
-    if (this.thumb.resize(...size)) {
-      Object.assign(this.thumb.canvas.style, { width: `${size[0]}px`, height: `${size[1]}px` });
+    const shape = [model.C, model.H, model.W];
+    const own = index === null ? null : index === panel.chosenIndex && panel.pointX ? panel.pointX : panel.imageOf(index);
+    for (const picture of [this.thumb, this.thumbX]) {
+      if (picture.resize(...size)) Object.assign(picture.canvas.style, { width: `${size[0]}px`, height: `${size[1]}px` });
     }
-    this.thumb.draw(panel.timed(() => model.mean(panel.z)), [model.C, model.H, model.W], panel.smooth);
-    const { dims } = panel.plane;
-    this.thumbText.textContent = `z = ${vector(dims?.length ? dims.map((d) => z[d]) : z.slice(0, 2))}`;
+    this.thumb.draw(panel.timed(() => model.mean(panel.z)), shape, panel.smooth);
+    if (own) {
+      this.thumbX.draw(own, shape, panel.smooth);
+      this.thumb.canvas.before(this.thumbX.canvas);
+    } else this.thumbX.canvas.remove();
+    const dims = panel.plane?.dims;
+    this.thumbText.textContent = index === null
+      ? `z = ${vector(dims?.length ? dims.map((d) => z[d]) : z.slice(0, 2))}`
+      : `point ${index.toLocaleString("en")}${own ? ": x, E[x|z = μ]" : " at its μ"}`;
     const [x, y] = this.axes;
-    const [w, h] = [Math.max(size[0], 96) + 10, size[1] + 28];
+    const [w, h] = [Math.max(own ? 2 * size[0] + 4 : size[0], 96) + 10, size[1] + 28];
     const left = this.pointer[0] + 20 + w > x._length ? this.pointer[0] - 20 - w : this.pointer[0] + 20;
     const top = this.pointer[1] + 24 + h > y._length ? this.pointer[1] - 24 - h : this.pointer[1] + 24;
     this.thumbBox.style.transform = `translate(${Math.max(0, left)}px,${Math.max(0, top)}px)`;
+  }
+
+  /** Rings the data point that is shown, with a line to it from the pointer. */
+  markHovered(index) {
+    const place = this.mark("hovered", index);
+    this.leader.style.display = place ? "" : "none";
+    if (!place) return;
+    const [[x1, y1], [x2, y2]] = [this.pointer, place];
+    const away = Math.hypot(x2 - x1, y2 - y1);
+    const share = Math.max(0, away - 7) / (away || 1); // it ends at the ring
+    const ends = { x1, y1, x2: x1 + share * (x2 - x1), y2: y1 + share * (y2 - y1) };
+    for (const [name, value] of Object.entries(ends)) this.leader.setAttribute(name, value);
   }
 
   // The manifold: a lattice of decodes whose nodes stay where they are in latent space, so that a
@@ -632,7 +733,7 @@ class MapLayer {
   layTiles() {
     const { panel } = this;
     const context = this.under.getContext("2d");
-    if (!panel.manifold || panel.off || !panel.model || !this.plot) {
+    if (!panel.manifold || !panel.plane || panel.off || !panel.model || !this.plot) {
       if (this.under.width) this.under.width = 0;
       this.missing = [];
       return;
@@ -1006,7 +1107,30 @@ export class Panel {
 
   muOf(index) {
     const { D } = this.model;
-    return this.points ? Float64Array.from(this.points.mu.subarray(index * D, (index + 1) * D)) : null;
+    if (!this.points || index == null) return null;
+    return Float64Array.from(this.points.mu.subarray(index * D, (index + 1) * D));
+  }
+
+  /** The index of the data point whose mu is nearest to a latent point, or null. */
+  nearestTo(z) {
+    if (!this.points) return null;
+    const { mu } = this.points;
+    const { D } = this.model;
+    let [best, found] = [Infinity, null];
+    for (let i = 0, at = 0; at < mu.length; i++, at += D) {
+      let distance = 0;
+      for (let d = 0; d < D && distance < best; d++) distance += (mu[at + d] - z[d]) ** 2;
+      if (distance < best) {
+        best = distance;
+        found = i;
+      }
+    }
+    return found;
+  }
+
+  /** The chosen data point: what was clicked last, though the server may not know of it yet. */
+  get chosenIndex() {
+    return this.chosenElsewhere ? Number(this.chosenHere.split("/").at(-1)) : this.point?.index;
   }
 
   imageOf(index) {
@@ -1018,6 +1142,11 @@ export class Panel {
   /** A click on a data point: q is its posterior at once, the rest follows from the server. */
   choose(index) {
     this.stop();
+    if (this.follow) {
+      this.follow = false;
+      this.showSettings();
+      this.emit();
+    }
     this.closePad();
     const { D } = this.model;
     this.chosenHere = this.data.point.key.replace(/[^/]*$/, index);
@@ -1486,6 +1615,10 @@ export class Panel {
     for (const [name, control] of [["follow", this.followButton], ["smooth", this.smoothButton], ["manifold", this.manifoldButton]]) {
       control.setAttribute("aria-pressed", this[name]);
     }
+    this.manifoldButton.hidden = !this.plane; // a layout cannot be decoded
+    this.followButton.title = this.plane
+      ? "mu goes where the pointer is on the map, until a click"
+      : "q goes to the mu of the point nearest to the pointer, until a click";
   }
 
   showTour() {
@@ -1562,7 +1695,7 @@ export class Panel {
   /** The rows of sliders: those the map shows first, the rest behind an expander. */
   buildDimensions() {
     const { D } = this.model;
-    const shown = (this.plane.dims ?? []).filter((d) => d < D);
+    const shown = (this.plane?.dims ?? []).filter((d) => d < D);
     const first = [...shown, ...Array.from({ length: D }, (_, d) => d).filter((d) => !shown.includes(d))];
     const n = D <= 3 ? D : 2;
     const wanted = `${this.model.id}|${first.slice(0, n)}|${JSON.stringify(this.ranges)}`;

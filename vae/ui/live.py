@@ -20,7 +20,7 @@ from vae.live.program import ProgramError
 from vae.posterior import best_gaussian
 from vae.ui import cache, state
 from vae.ui.frame import View
-from vae.ui.projection import Projection
+from vae.ui.projection import Layout, Projection
 
 KEY = "live"
 _MOST_POINTS_BYTES = 16_000_000  # of mu and logvar; beyond, a click on a point asks the server
@@ -37,7 +37,7 @@ def problem(view: View) -> ProgramError | None:
 
 
 @st.fragment
-def panel(view: View, axes: Projection, index: int, without_webgl: bool) -> None:
+def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool) -> None:
     """Everything beside the map; only this is run again when the hand lets go.
 
     What the hand did is taken in callbacks: a run may be cut off by the next message, and what it
@@ -58,11 +58,7 @@ def panel(view: View, axes: Projection, index: int, without_webgl: bool) -> None
             "chart": "map",
             "model": ids[0],
             "points": ids[1] if len(ids) > 1 else None,
-            "plane": told.plane(
-                axes.origin,
-                axes.directions,
-                axes.dimensions if axes.is_of_dimensions else None,
-            ),
+            "plane": _plane(axes),
             "ranges": told.ranges(view.embedding),
             "point": told.point(
                 view.embedding,
@@ -117,6 +113,13 @@ def export_button(view: View) -> None:
 def point_key(view: View, index: int) -> str:
     """Names a point of a data set seen through a run; its index stands last (see live.js)."""
     return f"{view.run.name}/{view.embedding.dataset}/{view.embedding.split}/{index}"
+
+
+def _plane(axes: Projection | Layout) -> dict[str, Any] | None:
+    if not axes.is_decodable:
+        return None
+    dimensions = axes.dimensions if axes.is_of_dimensions else None
+    return told.plane(axes.origin, axes.directions, dimensions)
 
 
 def _packs(view: View) -> list[tuple[dict[str, Any], bytes]]:

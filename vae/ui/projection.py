@@ -1,14 +1,18 @@
-"""Which two directions of the latent space the map shows."""
+"""What the map shows: two directions of the latent space, or a layout of its points."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import streamlit as st
 from sklearn.decomposition import PCA
 
 from vae.embedding import Embedding
+from vae.layout import EXAGGERATION, KINDS, MOST_FITTED, NEIGHBOURS, T_SNE
 
 _COMPONENTS = "principal components"
+_LAYOUTS = {f"{kind}, a layout": kind for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,21 @@ class Projection:
         directions: two orthonormal directions, shape (2, D).
         titles: of the axes.
         dimensions: the latent dimensions that lie in the plane, if it is one of those.
+        instead_of: the kind of layout that was asked for and is not there yet, if one was.
     """
+
+    is_decodable: ClassVar[bool] = True
 
     origin: np.ndarray
     directions: np.ndarray
     titles: tuple[str, str]
     dimensions: tuple[int, ...]
+    instead_of: str = ""
+
+    @property
+    def prior_centre(self) -> np.ndarray:
+        """Where z = 0 stands on the map, (2,)."""
+        return self.of(np.zeros((1, len(self.origin))))[0]
 
     @property
     def is_of_dimensions(self) -> bool:
@@ -35,6 +48,10 @@ class Projection:
     def of(self, z: np.ndarray) -> np.ndarray:
         """Where latent points (N, D) stand on the map, (N, 2)."""
         return (z - self.origin) @ self.directions.T
+
+    def places(self, embedding: Embedding) -> np.ndarray:
+        """Where its points stand on the map, (N, 2)."""
+        return self.of(embedding.mu)
 
     def ellipses(self, mu: np.ndarray, sigma: np.ndarray) -> list[np.ndarray]:
         """The outlines of N(mu, diag(sigma^2)) at 1 and 2 sigma on the map, each (n, 2)."""
@@ -46,8 +63,63 @@ class Projection:
         return [self.of(mu[None]) + radius * outline for radius in (1, 2)]
 
 
-def choose(embedding: Embedding) -> Projection:
-    """The plane chosen on the page; two dimensions need no choice."""
+@dataclass(frozen=True)
+class Layout:
+    """A map of the points alone: no other place on it means anything.
+
+    Attributes:
+        kind: one of vae.layout.KINDS.
+        positions: where the points stand, shape (N, 2).
+    """
+
+    kind: str
+    positions: np.ndarray
+
+    is_decodable: ClassVar[bool] = False
+    prior_centre: ClassVar[None] = None
+    dimensions: ClassVar[tuple[int, ...]] = (0, 1)  # whose sliders come first
+    instead_of: ClassVar[str] = ""
+
+    @property
+    def titles(self) -> tuple[str, str]:
+        """Of the axes, which measure nothing."""
+        return f"{self.kind} layout of μ", ""
+
+    def places(self, embedding: Embedding) -> np.ndarray:
+        """Where the points that it was made of stand on the map, (N, 2)."""
+        return self.positions
+
+    def ellipses(self, mu: np.ndarray, sigma: np.ndarray) -> list[np.ndarray]:
+        """None: q has no place on a layout."""
+        return []
+
+    @property
+    def name(self) -> str:
+        """What it is, to stand in a sentence."""
+        how = "" if self.kind == T_SNE else f" (t-SNE exaggerated {EXAGGERATION} times)"
+        return f"{self.kind} layout{how}"
+
+    @property
+    def note(self) -> str:
+        """A sentence on the points that only join it, if some do."""
+        if len(self.positions) <= MOST_FITTED:
+            return ""
+        return (
+            f"{MOST_FITTED:,} are fitted; each of the others stands at the median of its "
+            f"{NEIGHBOURS} nearest."
+        )
+
+
+def choose(
+    embedding: Embedding, layout_of: Callable[[str], np.ndarray | None] | None = None
+) -> Projection | Layout:
+    """What was chosen on the page; two dimensions need no choice.
+
+    Args:
+        embedding: the points.
+        layout_of: the positions (N, 2) of a kind of layout, or None while they are computed, when
+            the principal components stand in for them. Without it no layout is offered.
+    """
     D = embedding.latent_dim
     if D == 1:
         # A line has no second direction; the map spreads it by nothing.
@@ -55,14 +127,23 @@ def choose(embedding: Embedding) -> Projection:
     if D == 2:
         return _dimensions(D, (0, 1))
     by_kl = np.argsort(-embedding.kl_per_dim.mean(0), kind="stable")
-    kind = st.selectbox(
-        "Axes", ["dimensions", _COMPONENTS], key="axes", bind="query-params", width=190
+    layouts = _LAYOUTS if layout_of else {}
+    chosen = st.selectbox(
+        "Axes",
+        ["dimensions", _COMPONENTS, *layouts],
+        key="axes",
+        bind="query-params",
+        width=190,
     )
-    if kind == _COMPONENTS:
-        fitted = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
-        return Projection(fitted.mean_, fitted.components_, ("PC 1 of μ", "PC 2 of μ"), (0, 1))
+    if chosen in layouts:
+        positions = layout_of(layouts[chosen])
+        if positions is not None:
+            return Layout(layouts[chosen], positions)
+        return _components(embedding, instead_of=layouts[chosen])
+    if chosen == _COMPONENTS:
+        return _components(embedding)
     names = [f"z{d + 1}" for d in range(D)]
-    chosen = tuple(
+    pair = tuple(
         names.index(
             st.selectbox(
                 f"{side} axis",
@@ -75,12 +156,18 @@ def choose(embedding: Embedding) -> Projection:
         )
         for place, side in enumerate("xy")
     )
-    return _dimensions(D, chosen)
+    return _dimensions(D, pair)
 
 
 def subscript(dimension: int) -> str:
     """A latent dimension's number, from 1, as a subscript."""
     return str(dimension + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def _components(embedding: Embedding, instead_of: str = "") -> Projection:
+    fitted = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
+    titles = ("PC 1 of μ", "PC 2 of μ")
+    return Projection(fitted.mean_, fitted.components_, titles, (0, 1), instead_of)
 
 
 def _dimensions(D: int, chosen: tuple[int, ...]) -> Projection:

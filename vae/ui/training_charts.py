@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from sklearn.decomposition import PCA
 
-from vae import datasets, figures
+from vae import datasets, figures, sheets
 from vae import film as film_of
 from vae.checkpoint import Run
 from vae.film import Frame
@@ -34,7 +34,7 @@ def film(run: Run) -> None:
         config={"displayModeBar": False, "scrollZoom": True},
         alt="The latent map and the decoded lattice at the chosen epoch",
     )
-    text, button = st.columns([5, 1], vertical_alignment="center", gap="small")
+    text, page, gif = st.columns([5, 1, 0.85], vertical_alignment="center", gap="small")
     right = (
         "right: what an even lattice of z decodes to"
         if D == 2
@@ -44,7 +44,7 @@ def film(run: Run) -> None:
         f"Left: the first {len(labels):,} held-out images at their μ, under the prior's rings at "
         f"1, 2 and 3 σ; {right}. The axes are the same in all epochs."
     )
-    button.download_button(
+    page.download_button(
         "Film",
         lambda: figure.to_html(include_plotlyjs=True, auto_play=False).encode(),
         f"{run.name}-film.html",
@@ -54,6 +54,23 @@ def film(run: Run) -> None:
         on_click="ignore",
         width="stretch",
     )
+    gif.download_button(
+        "GIF",
+        lambda: _film_gif(frames, labels),
+        f"{run.name}-film.gif",
+        "image/gif",
+        icon=":material/gif_box:",
+        help="An animation for slides",
+        on_click="ignore",
+        width="stretch",
+    )
+
+
+def _film_gif(frames: list[Frame], labels: np.ndarray) -> bytes:
+    positions, _ = _plane(frames)
+    palette = figures.CLASS_COLOURS
+    colours = [palette[label % len(palette)] for label in labels]
+    return sheets.film_gif(frames, positions, colours, figures.film_reach(positions))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
