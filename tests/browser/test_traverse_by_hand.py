@@ -20,6 +20,7 @@ def run(server) -> checkpoint.Run:
 
 
 def taken(page: Page, button: str) -> tuple[str, Image.Image]:
+    settled(page)  # a run that is under way would draw the button anew
     with page.expect_download() as download:
         page.get_by_role("button", name=button).click()
     return download.value.suggested_filename, Image.open(

@@ -1,7 +1,7 @@
 """Long computations of the server: all visitors see the same ones, and anybody may cancel them.
 
 A page's script must end before the page answers again, so what takes long runs in a thread of its
-own, one computation of a line at a time: what is over in seconds does not wait behind what takes
+own, one computation of a line at a time: what a page waits for does not stand behind what takes
 minutes. Nothing in those threads may call Streamlit.
 """
 
@@ -18,7 +18,9 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-LONG, SHORT = "long", "short"  # the lines: minutes, seconds
+# The lines: what takes minutes; what takes many seconds, while the page shows something else; and
+# the seconds that a page waits for.
+LONG, BESIDE, SHORT = "long", "beside", "short"
 WAITING, RUNNING = "waiting", "running"
 FINISHED, FAILED, CANCELLED = "finished", "failed", "cancelled"
 _MOST_ENDED = 16  # tasks whose end is remembered
@@ -71,7 +73,7 @@ class Task:
 
 _lock = threading.Lock()  # of the three below and of every state
 _tasks: dict[Hashable, Task] = {}  # the newest last
-_lines: dict[str, deque[tuple[Task, Work]]] = {LONG: deque(), SHORT: deque()}
+_lines: dict[str, deque[tuple[Task, Work]]] = {LONG: deque(), BESIDE: deque(), SHORT: deque()}
 _threads: dict[str, threading.Thread] = {}  # that work off the lines
 
 

@@ -79,7 +79,7 @@ def _start(view: View, kind: str) -> None:
     def work(progress: Progress) -> None:
         slot[:] = [layout(mu, kind, progress=progress)]
 
-    background.start(key, work, background.SHORT)
+    background.start(key, work, background.BESIDE)
 
 
 def _key(view: View, kind: str) -> tuple[Hashable, ...]:
