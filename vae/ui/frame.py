@@ -11,7 +11,7 @@ from vae.datasets import Dataset, DatasetError
 from vae.embedding import Embedding
 from vae.formats import AnyRun, ForeignRun
 from vae.model import VAE
-from vae.ui import cache, checkpoints, state, upload
+from vae.ui import cache, checkpoints, collector, state, upload
 from vae.ui.state import DATA, POINT, RUN
 from vae.ui.text import nats, plain
 
@@ -72,6 +72,7 @@ def open_frame() -> None:
 def close_frame() -> None:
     """The last line of app.py."""
     state.publish()
+    collector.set_aside()
 
 
 def sidebar() -> None:
