@@ -72,7 +72,7 @@ def open_frame() -> None:
 def close_frame() -> None:
     """The last line of app.py."""
     state.publish()
-    collector.set_aside()
+    collector.collect()
 
 
 def sidebar() -> None:
