@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vae import cli, datasets, embed, formats
 from vae.checkpoint import CheckpointError
@@ -219,6 +221,45 @@ def test_damage_anywhere_is_one_sentence(write):
             said.append(str(error))
     assert said
     assert not any("\n" in message for message in said)
+
+
+@pytest.mark.slow
+def test_a_damaged_pair_is_used_or_refused_many_times(write):
+    folder = write()
+    whole = {name: (folder / name).read_bytes() for name in (onnx_pair.ENCODER, onnx_pair.DECODER)}
+
+    @settings(
+        max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.data())
+    def open_damaged(data: st.DataObject) -> None:
+        for name, content in whole.items():
+            changed = bytearray(content)
+            for _ in range(data.draw(st.integers(0, 4))):
+                at = data.draw(st.integers(0, max(0, len(changed) - 1)))
+                how = data.draw(st.sampled_from(["flip", "flip", "cut", "insert", "truncate"]))
+                if how == "flip" and changed:
+                    changed[at] ^= 1 << data.draw(st.integers(0, 7))
+                elif how == "cut":
+                    del changed[at : at + data.draw(st.integers(1, 80))]
+                elif how == "insert":
+                    changed[at:at] = data.draw(st.binary(min_size=1, max_size=20))
+                elif how == "truncate":
+                    del changed[at:]
+            (folder / name).write_bytes(bytes(changed))
+        sentence = ""
+        try:
+            run = formats.open_run(folder)
+            model = run.load_model()
+            with torch.no_grad():
+                mu, logvar = model.encode(torch.zeros(1, *run.model_config.image_shape))
+                model.decode_mean(mu)
+            assert mu.shape == logvar.shape == (1, run.model_config.latent_dim)
+        except CheckpointError as error:
+            sentence = str(error)
+        assert sentence.isprintable()
+
+    open_damaged()
 
 
 def test_half_a_pair_is_told_what_is_missing(tmp_path):

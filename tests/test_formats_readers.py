@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from vae import checkpoint, cli, datasets, embed, formats
+from vae import checkpoint, cli, datasets, diagnostics, embed, formats
 from vae.checkpoint import CheckpointError
 from vae.config import ConfigError, ForeignModel, ModelConfig
 from vae.elbo import log_likelihood
@@ -112,6 +112,22 @@ def test_the_figures_are_those_of_the_library_that_wrote_the_file(name):
     for column in ("mu", "logvar"):
         first = pytest.approx(expected[f"{column}_first"], abs=2e-2 if resized else 1e-3)
         assert getattr(found, column)[0] == first
+
+
+@pytest.mark.skipif(FOREIGN is None, reason="no folder of other libraries' checkpoints here")
+@pytest.mark.skipif(not HAS_MNIST, reason="VAE_DATA names no folder with MNIST")
+def test_how_many_units_are_active_depends_on_the_threshold_as_their_kl_says():
+    expected = EXPECTED["disvae_btcvae_mnist"]
+    run, model = opened(FOREIGN / "disvae_btcvae_mnist")
+    data = datasets.load("mnist").first(expected["n"]).resized(run.model_config.image_shape)
+    found = embed(model, data, n_samples=1)
+    units = diagnostics.units(found.mu, found.kl_per_dim)
+    counts = []
+    for threshold in (1e-4, 1e-3, 1.5e-3, 1e-2, 0.1, 0.5, 0.6, 1.0, 1.5, 1.8, 2.0, 3.0):
+        active = [kl > threshold for kl in expected["kl_per_dim_nats"]]
+        assert units.active_by_kl(threshold).tolist() == active, threshold
+        counts.append(sum(active))
+    assert (counts[0], counts[3], counts[-1]) == (10, 8, 0)  # the answer moves with it
 
 
 @pytest.mark.skipif(FOREIGN is None, reason="no folder of other libraries' checkpoints here")
