@@ -61,17 +61,18 @@ def test_the_walk_through_leads_to_the_gradients(new_page):
 
 
 def test_the_whole_set_is_computed_and_a_click_on_a_gap_chooses_its_point(new_page, server):
-    page = new_page("/inference?run=digits-2d&data=digits+training&section=The+whole+set")
+    stored = checkpoint.open_run(server.checkpoints / "digits-2d")
+    (stored.path / checkpoint.evidence_file("digits", "test")).unlink()  # it is computed anew
+    page = new_page("/inference?run=digits-2d&section=The+whole+set")
     found(page)
     page.get_by_role("button", name=re.compile(r"Compute log p\(x\)")).click()
     expect(page.get_by_text(re.compile("mean gap"))).to_be_visible(timeout=120_000)
     settled(page)
     chart = Map(page, "gaps")
-    stored = checkpoint.open_run(server.checkpoints / "digits-2d")
-    worst = int(stored.load_evidence("digits", "train").gap.argmax())  # nothing lies above it
+    worst = int(stored.load_evidence("digits", "test").gap.argmax())  # nothing lies above it
     page.mouse.click(*chart.place(worst))
     expect(page.get_by_label(re.compile("Point, 0 to"))).to_have_value(str(worst))
     settled(page)
     # Another tab has it at once.
-    other = new_page("/inference?run=digits-2d&data=digits+training&section=The+whole+set")
+    other = new_page("/inference?run=digits-2d&section=The+whole+set")
     expect(other.get_by_text(re.compile("mean gap"))).to_be_visible(timeout=60_000)

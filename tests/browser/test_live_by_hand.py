@@ -990,6 +990,7 @@ def test_weights_that_do_not_fit_are_one_sentence_and_the_page_lives(browser, fa
     plot = Map(page)
     page.mouse.move(*plot.at(0, 0))
     expect(page.locator(".elbo-thumb")).to_be_hidden()
+    settled(page)
     page.get_by_label("Point, 0 to").fill("6")
     page.get_by_label("Point, 0 to").press("Enter")
     expect(page.get_by_text("Point 6 as the tables state it")).to_be_visible()

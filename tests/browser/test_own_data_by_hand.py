@@ -60,7 +60,7 @@ def test_images_go_from_the_file_over_the_preview_and_a_training_to_the_map(
     expect(page.get_by_text("60 images from lights.zip")).to_be_visible()
     settled(page)
 
-    page.get_by_label("Epochs", exact=True).fill("20")
+    page.get_by_label("Epochs", exact=True).fill("6")
     page.keyboard.press("Tab")
     settled(page)
     page.get_by_role("button", name="Train", exact=True).click()

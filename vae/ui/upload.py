@@ -89,9 +89,10 @@ def _take() -> None:
     if not files:
         return
     st.session_state.pop(_PROBLEM, None)
-    uploads = st.session_state.setdefault(_UPLOADS, Uploads())
+    if _UPLOADS not in st.session_state:
+        st.session_state[_UPLOADS] = Uploads()
     try:
-        run = uploads.add(files)
+        run = st.session_state[_UPLOADS].add(files)
     except CheckpointError as error:
         st.session_state[_PROBLEM] = str(error)
         return
