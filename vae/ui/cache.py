@@ -102,6 +102,7 @@ def embedding(run: AnyRun, name: str, split: str) -> Embedding:
         if stored is not None:
             return stored
     key = ("embedding", run.path, stamp_of_model(run), datasets.stamp(name), name, split)
+    place = st.empty()
     found = _embeddings.get(key)
     if found is not None:
         return found
@@ -110,7 +111,7 @@ def embedding(run: AnyRun, name: str, split: str) -> Embedding:
     def work(progress: Progress) -> None:
         _embeddings.put(key, embed(module, points, progress=progress))
 
-    waiting.until_done(key, work, "Encoding", "points")
+    waiting.until_done(key, work, "Encoding", place, "points")
     found = _embeddings.get(key)
     # Gone again already where many are computed at once.
     return embed(module, points) if found is None else found

@@ -111,12 +111,13 @@ def _kept(view: View, name: str, what: str, compute: Callable[[], _T]) -> _T:
     data = view.embedding.dataset, view.embedding.split
     key = (view.run.path, cache.stamp_of_model(view.run), *data, len(view.embedding))
     slot = _slot(*key)
+    place = st.empty()
     if name not in slot:
 
         def work(progress: Progress) -> None:
             slot[name] = compute()
 
-        waiting.until_done(("diagnosis", *key, name), work, what)
+        waiting.until_done(("diagnosis", *key, name), work, what, place)
         for kind, most in (("plane", _PLANES_AT_ONCE), ("measured", 1)):
             of_kind = [key for key in list(slot) if key.startswith(kind)]
             for old in of_kind[:-most]:

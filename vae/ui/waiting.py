@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Hashable
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from vae.ui import background
 from vae.ui.background import Progress, Task
@@ -12,7 +13,13 @@ from vae.ui.text import plain
 _SHOWN_AFTER_S = 0.4  # what is over sooner shows nothing
 
 
-def until_done(key: Hashable, work: Callable[[Progress], None], what: str, unit: str = "") -> None:
+def until_done(
+    key: Hashable,
+    work: Callable[[Progress], None],
+    what: str,
+    place: DeltaGenerator,
+    unit: str = "",
+) -> None:
     """Has the work done in the line of the short ones, unless somebody began it, and waits for it.
 
     A rerun of the page ends the waiting only. Once it is cancelled, by whomever, the page ends
@@ -22,6 +29,8 @@ def until_done(key: Hashable, work: Callable[[Progress], None], what: str, unit:
         key: what is computed.
         work: keeps its result where the next run of the page finds it.
         what: names it, as in "Encoding".
+        place: an `st.empty()` to show it in, which must be made in runs that need not wait, too:
+            what follows on the page would else move up by one, and its widgets lose the focus.
         unit: of its progress, as in "points"; without one only the time is shown.
 
     Raises:
@@ -33,12 +42,13 @@ def until_done(key: Hashable, work: Callable[[Progress], None], what: str, unit:
 
     task = background.task(key)
     if task is not None and task.state == background.CANCELLED:
-        st.info(f"{plain(what)} was cancelled.")
-        st.button("Begin again", icon=":material/play_arrow:", key=_key(key), on_click=begin)
+        with place.container():
+            st.info(f"{plain(what)} was cancelled.")
+            st.button("Begin again", icon=":material/play_arrow:", key=_key(key), on_click=begin)
         st.stop()
     if task is None or not task.is_active:
         task = begin()
-    began, bar, place = time.monotonic(), None, st.empty()
+    began, bar = time.monotonic(), None
     while task.is_active:
         if bar is None and time.monotonic() - began > _SHOWN_AFTER_S:
             with place.container(horizontal=True, vertical_alignment="center", gap="small"):
