@@ -51,6 +51,7 @@ def start(app, checkpoints, tiny_run, monkeypatch, tmp_path):
     name = f"given_{next(_numbers)}"
     (tmp_path / f"{name}.py").write_text(CODE)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(datasets, "_GIVEN", {})  # what is given here is gone for other tests
 
     def opened(*arguments: str) -> AppTest:
         argv = ["app.py", *(argument.format(name) for argument in arguments)]
