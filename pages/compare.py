@@ -13,7 +13,7 @@ from vae.checkpoint import CheckpointError, Run
 from vae.comparison import Alignment, Difference
 from vae.comparison_figures import PAIR
 from vae.datasets import to_unit
-from vae.ui import cache, evidence, frame, images, point, state
+from vae.ui import cache, evidence, frame, images, point, projection, state
 from vae.ui import comparison as pairs
 from vae.ui.comparison import Pair
 from vae.ui.frame import View, nats, plain
@@ -161,7 +161,7 @@ def p_value(difference: Difference) -> str:
 
 def maps(pair: Pair, colour: str, align: str, index: int) -> None:
     """Both maps; what is chosen in one is chosen in the other."""
-    planes = [pairs.plane(view.embedding) for view in pair.views]
+    planes = [projection.plane(view.embedding) for view in pair.views]
     positions = [axes.of(view.embedding.mu) for axes, view in zip(planes, pair.views, strict=True)]
     centres = [
         axes.of(np.zeros((1, view.embedding.latent_dim)))[0]
@@ -475,10 +475,6 @@ def table_of_changes(pair: Pair, change: np.ndarray, rows: np.ndarray, index: in
     # A selection is a place in the table: another pair makes another table.
     key = f"changes-{zlib.crc32(rows.tobytes())}"
 
-    def choose() -> None:
-        if chosen := st.session_state[key]["selection"]["rows"]:
-            st.session_state[state.POINT] = int(rows[chosen[0]])
-
     chosen = np.flatnonzero(rows == index).tolist()
     number = st.column_config.NumberColumn
     st.dataframe(
@@ -487,7 +483,7 @@ def table_of_changes(pair: Pair, change: np.ndarray, rows: np.ndarray, index: in
         hide_index=True,
         height=420,
         row_height=40,
-        on_select=choose,
+        on_select=lambda: state.point_from_table(key, rows),
         selection_mode="single-row",
         selection_default={"selection": {"rows": chosen}} if chosen else None,
         column_config={

@@ -539,11 +539,6 @@ def outlier_table(view: View, worst: np.ndarray, z: np.ndarray) -> None:
         pictures["x"] = [images.data_url(view.images.images[i].numpy()) for i in worst]
     pictures["E[x|μ]"] = [images.data_url(np.nan_to_num(image) * 255) for image in decoded]
 
-    def choose() -> None:
-        rows = st.session_state["outliers"]["selection"]["rows"]
-        if rows:
-            st.session_state[state.POINT] = int(worst[rows[0]])
-
     st.dataframe(
         pd.DataFrame(
             {
@@ -558,7 +553,7 @@ def outlier_table(view: View, worst: np.ndarray, z: np.ndarray) -> None:
         hide_index=True,
         height=470,
         row_height=48,
-        on_select=choose,
+        on_select=lambda: state.point_from_table("outliers", worst),
         selection_mode="single-row",
         column_config={
             "x": st.column_config.ImageColumn("x", width=52),

@@ -415,18 +415,13 @@ def worst_gaps(view: View, found: Evidence) -> None:
             **columns,
         }
 
-    def choose() -> None:
-        rows = st.session_state["worst_gaps"]["selection"]["rows"]
-        if rows:
-            st.session_state[state.POINT] = int(worst[rows[0]])
-
     st.dataframe(
         pd.DataFrame(columns),
         key="worst_gaps",
         hide_index=True,
         height=300,
         row_height=40,
-        on_select=choose,
+        on_select=lambda: state.point_from_table("worst_gaps", worst),
         selection_mode="single-row",
         column_config={
             "x": st.column_config.ImageColumn("x", width=52),

@@ -132,7 +132,7 @@ def table(
         hide_index=True,
         height=560,
         row_height=44,
-        on_select=lambda: point_from_table(key, shown),
+        on_select=lambda: state.point_from_table(key, shown),
         selection_mode="single-row-required" if len(chosen) else "single-row",
         selection_default={"selection": {"rows": chosen.tolist()}} if len(chosen) else None,
         column_config=narrow_term_columns(found) if found else term_columns(),
@@ -206,12 +206,6 @@ def drawings(view: View) -> None:
         on_click=lambda: st.session_state.pop(state.DRAWINGS, None),
         type="tertiary",
     )
-
-
-def point_from_table(key: str, shown: np.ndarray) -> None:
-    chosen = st.session_state[key]["selection"]["rows"]
-    if chosen:
-        st.session_state[state.POINT] = int(shown[chosen[0]])
 
 
 def scatter(view: View, rows: np.ndarray, index: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vae import checkpoint, job
+from vae import checkpoint, cli, job
 from vae.config import ModelConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,5 +50,19 @@ def python() -> Callable[..., subprocess.CompletedProcess]:
     def run(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+    return run
+
+
+@pytest.fixture
+def vae(capsys):
+    """vae("list") runs a command in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse ends like this
+            code = error.code
+        return code, *capsys.readouterr()
 
     return run

@@ -16,25 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vae import checkpoint, cli, evidence, job
+from vae import checkpoint, evidence, job
 from vae.checkpoint import open_run
 
 COMMANDS = (*("train", "queue", "evaluate", "terms", "list", "shrink", "export", "data", "bench"),)
 TINY = ("--dataset", "digits", "--hidden", "16", "--batch-size", "512", "--device", "cpu")
-
-
-@pytest.fixture
-def vae(capsys):
-    """vae("list") runs a command in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # argparse ends like this
-            code = error.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -7,22 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vae import checkpoint, cli, datasets, own_data
+from vae import checkpoint, datasets, own_data
 
 
-@pytest.fixture
-def vae(capsys, tmp_path, monkeypatch):
-    """vae("data", "list") in a data folder of its own: (exit code, stdout, stderr)."""
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "data"))
-
-    def run(*arguments) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # argparse ends like this
-            code = error.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ Both packages are extras: without them the tests that need them are skipped.
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from fuzzing import damaged, fuzz
 from hypothesis import strategies as st
 
 from vae import cli, datasets, embed, formats
@@ -228,25 +229,10 @@ def test_a_damaged_pair_is_used_or_refused_many_times(write):
     folder = write()
     whole = {name: (folder / name).read_bytes() for name in (onnx_pair.ENCODER, onnx_pair.DECODER)}
 
-    @settings(
-        max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.data())
-    def open_damaged(data: st.DataObject) -> None:
+    def open_damaged(draw: Callable) -> None:
         for name, content in whole.items():
-            changed = bytearray(content)
-            for _ in range(data.draw(st.integers(0, 4))):
-                at = data.draw(st.integers(0, max(0, len(changed) - 1)))
-                how = data.draw(st.sampled_from(["flip", "flip", "cut", "insert", "truncate"]))
-                if how == "flip" and changed:
-                    changed[at] ^= 1 << data.draw(st.integers(0, 7))
-                elif how == "cut":
-                    del changed[at : at + data.draw(st.integers(1, 80))]
-                elif how == "insert":
-                    changed[at:at] = data.draw(st.binary(min_size=1, max_size=20))
-                elif how == "truncate":
-                    del changed[at:]
-            (folder / name).write_bytes(bytes(changed))
+            changed = draw(st.booleans())
+            (folder / name).write_bytes(damaged(draw, content) if changed else content)
         sentence = ""
         try:
             run = formats.open_run(folder)
@@ -259,7 +245,7 @@ def test_a_damaged_pair_is_used_or_refused_many_times(write):
             sentence = str(error)
         assert sentence.isprintable()
 
-    open_damaged()
+    fuzz(open_damaged, 2000)
 
 
 def test_half_a_pair_is_told_what_is_missing(tmp_path):

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from vae.comparison import Difference
 from vae.embedding import Embedding
-from vae.figures import CLASS_COLOURS, PRIOR_COLOUR, Q_COLOUR, latent_map, plain_layout
+from vae.figures import PRIOR_COLOUR, Q_COLOUR, bars, class_colour, latent_map, plain_layout
 
 # Of the two runs: none of the classes', whose maps they stand over; pink and lime stay apart for
 # colour-blind eyes.
@@ -252,18 +252,8 @@ def change_histogram(
     edges = width * np.arange(np.floor(low / width) - 1, np.ceil(high / width) + 2)
     counts, _ = np.histogram(change, bins=edges)
     middles = (edges[:-1] + edges[1:]) / 2
-    figure = go.Figure(
-        go.Bar(
-            x=middles,
-            y=counts,
-            width=np.diff(edges),
-            marker={
-                "color": np.where(middles > 0, FIRST_COLOUR, SECOND_COLOUR),
-                "line": {"width": 0},
-            },
-            hovertemplate="%{x:+.1f} nats: %{y} points<extra></extra>",
-        )
-    )
+    sides = {"color": np.where(middles > 0, FIRST_COLOUR, SECOND_COLOUR), "line": {"width": 0}}
+    figure = go.Figure(bars(counts, edges, "%{x:+.1f} nats: %{y} points", marker=sides))
     if selected is not None:
         figure.add_vline(x=selected, line={"color": Q_COLOUR, "width": 2})
     return plain_layout(figure, height, _less(pair), "points", showlegend=False)
@@ -291,7 +281,7 @@ def _light(
 ) -> None:
     """The group once more, over all others; the points underneath take the clicks."""
     base = figure.data[0].marker
-    colour = {"color": [CLASS_COLOURS[k % len(CLASS_COLOURS)] for k in embedding.labels[group]]}
+    colour = {"color": [class_colour(k) for k in embedding.labels[group]]}
     if change is not None:
         colour = {
             **{"color": change[group], "colorscale": CHANGE_SCALE},

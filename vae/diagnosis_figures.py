@@ -10,7 +10,14 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vae.figures import CLASS_COLOURS, PRIOR_COLOUR, Q_COLOUR, plain_layout
+from vae.figures import (
+    CLASS_COLOURS,
+    PRIOR_COLOUR,
+    Q_COLOUR,
+    bars,
+    class_colour,
+    plain_layout,
+)
 
 HOLE_COLOUR = CLASS_COLOURS[6]
 MOST_BARS = 64  # dimensions that are drawn; the costliest
@@ -305,15 +312,7 @@ def quantiles_against_prior(
 def mmd_null(null: np.ndarray, value: float, height: int = 250) -> go.Figure:
     """What MMD^2 is where both samples are from one distribution, and what it is here."""
     counts, edges = np.histogram(null, bins=40)
-    figure = go.Figure(
-        go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts,
-            width=np.diff(edges),
-            marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
-            hovertemplate="%{x:.2e}: %{y} permutations<extra></extra>",
-        )
-    )
+    figure = go.Figure(bars(counts, edges, "%{x:.2e}: %{y} permutations"))
     figure.add_vline(x=value, line={"color": Q_COLOUR, "width": 2.5})
     return plain_layout(figure, height, "MMD²", "permutations", showlegend=False)
 
@@ -451,7 +450,7 @@ def two_maps(
                     name=html.escape(name, quote=False),
                     legendgroup=str(label),
                     showlegend=column == 1,
-                    marker={"size": 4, "color": CLASS_COLOURS[label % len(CLASS_COLOURS)]},
+                    marker={"size": 4, "color": class_colour(label)},
                     hoverinfo="name",
                     row=1,
                     col=column,
@@ -478,15 +477,7 @@ def costs(
         height: in pixels.
     """
     counts, edges = np.histogram(values, bins=min(80, max(10, round(len(values) ** 0.5))))
-    figure = go.Figure(
-        go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts,
-            width=np.diff(edges),
-            marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
-            hovertemplate="%{x:.1f} nats: %{y} points<extra></extra>",
-        )
-    )
+    figure = go.Figure(bars(counts, edges, "%{x:.1f} nats: %{y} points"))
     spread = z.max() - z.min()
     if spread > 0:
         a, b = int(z.argmin()), int(z.argmax())

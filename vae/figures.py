@@ -83,7 +83,7 @@ def latent_map(
                     rows,
                     webgl,
                     name=html.escape(name, quote=False),
-                    marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": size},
+                    marker={"color": class_colour(label), "size": size},
                 )
     else:
         values = term(embedding, colour)
@@ -170,7 +170,7 @@ def kl_against_recon(
                 of_class,
                 True,
                 name=html.escape(name, quote=False),
-                marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
+                marker={"color": class_colour(label), "size": 5},
             )
     if selected is not None:
         _add_ring(figure, positions[selected])
@@ -184,18 +184,34 @@ def histogram(
 ) -> go.Figure:
     """The distribution of one term over points, in nats per image, the chosen point marked."""
     counts, edges = np.histogram(values, bins=min(60, max(8, round(len(values) ** 0.5))))
-    figure = go.Figure(
-        go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts,
-            width=np.diff(edges),
-            marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
-            hovertemplate="%{x:.1f} nats: %{y} points<extra></extra>",
-        )
-    )
+    figure = go.Figure(bars(counts, edges, "%{x:.1f} nats: %{y} points"))
     if selected is not None:
         figure.add_vline(x=selected, line={"color": Q_COLOUR, "width": 2})
     return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
+
+
+def bars(counts: np.ndarray, edges: np.ndarray, hover: str, **options: object) -> go.Bar:
+    """A histogram's bars without gaps between them.
+
+    Args:
+        counts: shape (n,).
+        edges: of the bins, shape (n + 1,).
+        hover: what is said of a bar, as a template of Plotly's.
+        options: more of `go.Bar`.
+    """
+    usual = {"marker": {"color": PRIOR_COLOUR, "line": {"width": 0}}}
+    return go.Bar(
+        x=(edges[:-1] + edges[1:]) / 2,
+        y=counts,
+        width=np.diff(edges),
+        hovertemplate=f"{hover}<extra></extra>",
+        **(usual | options),
+    )
+
+
+def class_colour(label: int) -> str:
+    """The colour that a class has everywhere."""
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
 
 
 def kl_bars(kl_per_dim: np.ndarray, height: int | None = None) -> go.Figure:
@@ -261,7 +277,7 @@ def training_curves(
         last = max((row["epoch"] for row in rows), default=0)
         late += [row[TERMS[name]] for row in rows if row["epoch"] > last / 10]
         splits = [("train", "train", TRAIN_COLOUR)] if alone else []
-        colour = TEST_COLOUR if alone else CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        colour = TEST_COLOUR if alone else class_colour(number)
         for split, label, its_colour in [*splits, ("test", "held-out" if alone else run, colour)]:
             of_split = [row for row in rows if row["split"] == split]
             label = html.escape(label, quote=False)
@@ -303,7 +319,7 @@ def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go
         held_out = [row for row in rows if row["split"] == "test"]
         if not held_out:
             continue
-        colour = TEST_COLOUR if len(runs) == 1 else CLASS_COLOURS[number % len(CLASS_COLOURS)]
+        colour = TEST_COLOUR if len(runs) == 1 else class_colour(number)
         late += [row for row in held_out if row["epoch"] > held_out[-1]["epoch"] / 10]
         label = html.escape(run, quote=False)
         figure.add_scatter(
@@ -393,7 +409,7 @@ def film(
         trace.update(
             mode="markers",
             name=html.escape(class_names[label], quote=False),
-            marker={"color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "size": 5},
+            marker={"color": class_colour(label), "size": 5},
             hovertemplate="%{x:.2f}, %{y:.2f}",
         )
     picture.update(**place, hoverinfo="skip")

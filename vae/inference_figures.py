@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from vae.figures import CLASS_COLOURS, NATS, PRIOR_COLOUR, Q_COLOUR, plain_layout
+from vae.figures import CLASS_COLOURS, NATS, PRIOR_COLOUR, Q_COLOUR, bars, plain_layout
 
 TRUTH_COLOUR = "#a457d6"  # p(z|x) and log p(x), which q and the bound are held against
 _TRUTH = "164, 87, 214"
@@ -449,15 +449,9 @@ def gap_histogram(gap: np.ndarray, selected: float, height: int = 200) -> go.Fig
     """How many points have which gap, in nats per image, on a logarithmic axis; one is marked."""
     logs = np.log10(np.maximum(gap, 1e-4))
     counts, edges = np.histogram(logs, bins=60)
+    middles = 10 ** ((edges[:-1] + edges[1:]) / 2)
     figure = go.Figure(
-        go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=counts,
-            width=np.diff(edges),
-            customdata=10 ** ((edges[:-1] + edges[1:]) / 2),
-            marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
-            hovertemplate="%{customdata:.3g} nats: %{y} points<extra></extra>",
-        )
+        bars(counts, edges, "%{customdata:.3g} nats: %{y} points", customdata=middles)
     )
     figure.add_vline(x=float(np.log10(max(selected, 1e-4))), line={"color": Q_COLOUR, "width": 2})
     decades = np.arange(np.floor(edges[0]), np.ceil(edges[-1]) + 1)

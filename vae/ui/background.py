@@ -57,6 +57,11 @@ class Task:
         return self.state in (WAITING, RUNNING)
 
     @property
+    def share(self) -> float:
+        """Of the work that is done, in [0, 1]; 0 before the first report."""
+        return self.done / self.total if self.total else 0.0
+
+    @property
     def seconds(self) -> float:
         """How long it has been running."""
         return time.monotonic() - self._began if self.state == RUNNING else 0.0

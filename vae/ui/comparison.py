@@ -5,17 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
-from sklearn.decomposition import PCA
 
 from vae import comparison
 from vae.checkpoint import Run
 from vae.comparison import Difference
 from vae.config import BINARISED
 from vae.datasets import DatasetError
-from vae.embedding import Embedding
-from vae.ui import cache, checkpoints, evidence, projection, state
+from vae.ui import cache, checkpoints, evidence, state
 from vae.ui.frame import View, plain
-from vae.ui.projection import Projection
 
 _MANY_POINTS = 20_000  # from here on fewer resamples: their intervals are narrow anyway
 _RESAMPLES_OF_MANY = 2000
@@ -123,14 +120,6 @@ def load(view: View, other: Run) -> Pair:
                 f"{int((~known).sum()):,} points of {of_run.name} have terms that are not finite"
             )
     return Pair(view, View(other, model, embedding, view.images, view.images_problem))
-
-
-def plane(embedding: Embedding) -> Projection:
-    """What a map of two shows: the two dimensions, or the principal components of mu."""
-    if embedding.latent_dim <= 2:
-        return projection.choose(embedding)
-    fitted = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
-    return Projection(fitted.mean_, fitted.components_, ("PC 1 of μ", "PC 2 of μ"), (0, 1))
 
 
 def differences(pair: Pair) -> dict[str, Difference]:

@@ -7,7 +7,7 @@ import streamlit as st
 from vae import checkpoint, evidence
 from vae.checkpoint import CheckpointError
 from vae.evidence import USUAL_SAMPLES, Evidence
-from vae.ui import background, cache
+from vae.ui import background, cache, waiting
 from vae.ui.background import Progress, Task
 from vae.ui.frame import View, plain
 
@@ -106,15 +106,8 @@ def _watch(view: View, key: str) -> None:
     task = background.task(_task_key(view))
     if task is None or not task.is_active:
         st.rerun()  # the whole page: there are columns now, or the button again
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.progress(task.done / task.total if task.total else 0.0, _told(task, len(view.embedding)))
-        st.button(
-            "Cancel",
-            key=f"{key}_cancel",
-            icon=":material/close:",
-            on_click=background.cancel,
-            args=(_task_key(view),),
-        )
+    told = _told(task, len(view.embedding))
+    waiting.bar_with_cancel(_task_key(view), f"{key}_cancel", task.share, told)
 
 
 def _told(task: Task, n_points: int) -> str:

@@ -37,6 +37,10 @@ class View:
     images_problem: str
 
 
+class NoCheckpointError(CheckpointError):
+    """There is no checkpoint to choose."""
+
+
 _STYLE = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
 /* What only carries bytes to the browser must leave no gap behind. */
@@ -108,23 +112,17 @@ def sidebar() -> None:
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
 
 
-def chosen_run() -> AnyRun | None:
-    """The run in the sidebar; None if there is none."""
-    runs, _ = checkpoints.found()
-    return next((run for run in runs if run.name == st.session_state.get(RUN)), None)
-
-
 def view() -> View:
     """What the sidebar chose, loaded; says what is wrong and ends the page if that cannot be."""
-    if chosen_run() is None:
+    try:
+        return load_view()
+    except NoCheckpointError:
         st.info(
             f"No checkpoint can be opened in {plain(str(checkpoint.folder()))}. "
             "Train one: digits takes less than a minute."
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
         st.stop()
-    try:
-        return load_view()
     except ValueError as error:
         st.error(plain(str(error)))
         st.stop()
@@ -134,11 +132,13 @@ def load_view() -> View:
     """What the sidebar chose, loaded, for a page that goes on without.
 
     Raises:
-        ValueError: of the checkpoint, of the data, images of another size, or nothing to choose.
+        NoCheckpointError: there is nothing to choose.
+        ValueError: of the checkpoint, of the data, images of another size.
     """
-    run = chosen_run()
+    runs, _ = checkpoints.found()
+    run = next((run for run in runs if run.name == st.session_state.get(RUN)), None)
     if run is None:
-        raise CheckpointError(f"no checkpoint can be opened in {checkpoint.folder()}")
+        raise NoCheckpointError(f"no checkpoint can be opened in {checkpoint.folder()}")
     name, _, split = st.session_state[DATA].rpartition(" ")
     model, embedding = cache.model(run), cache.embedding(run, name, _SPLITS[split])
     images, problem = _images(run, name, _SPLITS[split], len(embedding))

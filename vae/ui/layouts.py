@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from vae.layout import layout
-from vae.ui import background
+from vae.ui import background, waiting
 from vae.ui.background import Progress, Task
 from vae.ui.frame import View, plain
 
@@ -52,16 +52,8 @@ def _watch(view: View, kind: str) -> None:
     task = background.task(key)
     if task is None or not task.is_active:
         st.rerun()  # the whole page: there is a layout now, or the button
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        share = task.done / task.total if task.total else 0.0
-        st.progress(share, _told(task, kind, len(view.embedding)))
-        st.button(
-            "Cancel",
-            key="layout_cancel",
-            icon=":material/close:",
-            on_click=background.cancel,
-            args=(key,),
-        )
+    told = _told(task, kind, len(view.embedding))
+    waiting.bar_with_cancel(key, "layout_cancel", task.share, told)
 
 
 def _told(task: Task, kind: str, n_points: int) -> str:

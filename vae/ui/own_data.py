@@ -1,6 +1,5 @@
 """Data of one's own on the Train page: upload, look, then use."""
 
-import re
 import threading
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +10,7 @@ from vae import datasets, own_data
 from vae.datasets import DatasetError
 from vae.own_data import BadFiles, Survey
 from vae.ui import images
-from vae.ui.frame import plain
+from vae.ui.text import free_name, plain
 
 _OPEN = "own_open"
 _ADDED = "own_added"  # a set that the form shall choose next
@@ -209,10 +208,9 @@ def _once(what: str, asked: tuple[Any, ...], answer: Any) -> Any:
 
 def _free_name(file_name: str) -> str:
     """A name for the set out of its file's, free at this moment."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePath(file_name).stem).strip("-_")[:36] or "images"
-    name, number = stem, 1
     taken = {name.lower() for name in datasets.names()}
-    while name.lower() in taken or not datasets.may_be_called(name):
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+
+    def is_free(name: str) -> bool:
+        return name.lower() not in taken and datasets.may_be_called(name)
+
+    return free_name(PurePath(file_name).stem, "images", is_free, 36)

@@ -159,6 +159,11 @@ def choose(
     return _dimensions(D, pair)
 
 
+def plane(embedding: Embedding) -> Projection:
+    """What needs no choice: the two dimensions, or the principal components of mu."""
+    return choose(embedding) if embedding.latent_dim <= 2 else _components(embedding)
+
+
 def subscript(dimension: int) -> str:
     """A latent dimension's number, from 1, as a subscript."""
     return str(dimension + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -169,6 +169,12 @@ def point_from_chart(key: str) -> None:
         st.session_state[GROUP] = (st.session_state[DATA], indices)
 
 
+def point_from_table(key: str, indices: np.ndarray) -> None:
+    """Takes the row that was chosen in the table with that key; `indices` are its rows' points."""
+    if chosen := st.session_state[key]["selection"]["rows"]:
+        st.session_state[POINT] = int(indices[chosen[0]])
+
+
 def group(n_points: int) -> list[int]:
     """What a lasso chose among the n points now shown; nothing if it was in other data."""
     data, indices = st.session_state.get(GROUP, ("", []))

@@ -1,9 +1,29 @@
 """Text for pages."""
 
+import re
+from collections.abc import Callable
+
 
 def plain(text: str) -> str:
     """Text from a file or a user, so that Markdown shows it as it is."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in text)
+
+
+def free_name(stem: str, otherwise: str, is_free: Callable[[str], bool], longest: int) -> str:
+    """A name for a file of ours, made of a visitor's: the stem, or stem-2, stem-3 and so on.
+
+    Args:
+        stem: any text; what a name cannot have becomes a hyphen.
+        otherwise: stands in for a stem of which nothing is left.
+        is_free: whether a name can be taken.
+        longest: a stem may be, in characters.
+    """
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:longest] or otherwise
+    name, number = stem, 1
+    while not is_free(name):
+        number += 1
+        name = f"{stem}-{number}"
+    return name
 
 
 def nats(value: float) -> str:

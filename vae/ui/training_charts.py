@@ -68,8 +68,7 @@ def film(run: Run) -> None:
 
 def _film_gif(frames: list[Frame], labels: np.ndarray) -> bytes:
     positions, _ = _plane(frames)
-    palette = figures.CLASS_COLOURS
-    colours = [palette[label % len(palette)] for label in labels]
+    colours = [figures.class_colour(label) for label in labels]
     return sheets.film_gif(frames, positions, colours, figures.film_reach(positions))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vae import sheets, traversal
 from vae.embedding import Embedding
-from vae.ui import comparison, state
+from vae.ui import projection, state
 from vae.ui.frame import View, plain
 from vae.ui.projection import Projection
 
@@ -231,7 +231,7 @@ def is_moving() -> bool:
 
 def plane(embedding: Embedding) -> tuple[Projection, np.ndarray, np.ndarray]:
     """The map's axes, where the points stand on it (N, 2), and where the prior's centre does."""
-    axes = comparison.plane(embedding)
+    axes = projection.plane(embedding)
     return axes, axes.of(embedding.mu), axes.of(np.zeros((1, embedding.latent_dim)))[0]
 
 

@@ -1,6 +1,5 @@
 """A visitor's own checkpoints in the sidebar: open a file, keep it for all, or be rid of it."""
 
-import re
 from pathlib import Path
 
 import streamlit as st
@@ -9,7 +8,7 @@ from vae import checkpoint
 from vae.checkpoint import CheckpointError
 from vae.formats import AnyRun
 from vae.ui import state
-from vae.ui.text import plain
+from vae.ui.text import free_name, plain
 from vae.uploads import MAX_BYTES, Uploads
 
 _UPLOADS = "_uploads"  # this visitor's; their files go with the session
@@ -127,9 +126,5 @@ def _proposal(name: str) -> str:
     stem = name.partition(" ")[0]
     for suffix in (".safetensors", ".pth", ".ckpt", ".bin", ".pt"):
         stem = stem.removesuffix(suffix)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:50] or "checkpoint"
-    name, number = stem, 1
-    while (checkpoint.folder() / name).exists():
-        number += 1
-        name = f"{stem}-{number}"
-    return name
+    taken = checkpoint.folder()
+    return free_name(stem, "checkpoint", lambda name: not (taken / name).exists(), 50)

@@ -51,23 +51,30 @@ def until_done(
     began, bar = time.monotonic(), None
     while task.is_active:
         if bar is None and time.monotonic() - began > _SHOWN_AFTER_S:
-            with place.container(horizontal=True, vertical_alignment="center", gap="small"):
-                bar = st.progress(0.0, plain(what))
-                st.button(
-                    "Cancel",
-                    key=_key(key),
-                    icon=":material/close:",
-                    on_click=background.cancel,
-                    args=(key,),
-                )
+            with place:
+                bar = bar_with_cancel(key, _key(key), 0.0, plain(what))
         if bar is not None:
-            bar.progress(task.done / task.total if task.total else 0.0, _told(task, what, unit))
+            bar.progress(task.share, _told(task, what, unit))
         time.sleep(0.02 if bar is None else 0.2)
     place.empty()
     if task.state == background.CANCELLED:
         st.rerun()
     if task.problem:
         raise ValueError(task.problem)
+
+
+def bar_with_cancel(key: Hashable, widget_key: str, share: float, text: str) -> DeltaGenerator:
+    """How far the task with that key is, beside a button that ends it; returns the bar."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        bar = st.progress(share, text)
+        st.button(
+            "Cancel",
+            key=widget_key,
+            icon=":material/close:",
+            on_click=background.cancel,
+            args=(key,),
+        )
+    return bar
 
 
 def _told(task: Task, what: str, unit: str) -> str:
