@@ -78,8 +78,10 @@ def dimensions_picker(now: Shown) -> int:
         if SPACE in now.pairs:
             now.put(SPACE, now.pairs[SPACE].with_dimensions(st.session_state[K]))
 
-    st.session_state[K] = now.pairs[SPACE].k if SPACE in now.pairs else USUAL_K
-    return st.number_input("k", 1, MOST_DIMENSIONS, key=K, on_change=take, width=120)
+    k = now.pairs[SPACE].k if SPACE in now.pairs else USUAL_K
+    return st.number_input(
+        "k", 1, MOST_DIMENSIONS, on_change=take, width=120, **state.showing(K, k, "value")
+    )
 
 
 def put(now: Shown, place: str, pair: Pair, applied: tuple, note: str = "") -> None:

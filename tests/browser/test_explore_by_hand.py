@@ -61,6 +61,20 @@ def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page):
     expect(other.get_by_role("radio", name="KL", exact=True)).to_be_checked()
 
 
+def test_what_is_being_typed_stays_while_the_page_is_redrawn(new_page):
+    page = new_page()
+    Map(page)
+    settled(page)
+    field = page.get_by_label(re.compile("Point, 0 to"))
+    for colour in ("KL", "recon"):
+        page.get_by_role("radio", name=colour, exact=True).click(no_wait_after=True)
+        field.fill("100")
+        settled(page)
+        expect(field).to_have_value("100")
+    field.press("Enter")
+    expect(page.get_by_text("Point 100, label")).to_be_visible()
+
+
 @pytest.mark.parametrize("path", ["/points", "/train", "/"])
 def test_a_deep_link_on_a_cold_server_shows_the_frame(path, new_page, server):
     server.restart()

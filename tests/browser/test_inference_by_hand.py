@@ -66,7 +66,7 @@ def test_the_whole_set_is_computed_and_a_click_on_a_gap_chooses_its_point(new_pa
     page = new_page("/inference?run=digits-2d&section=The+whole+set")
     found(page)
     page.get_by_role("button", name=re.compile(r"Compute log p\(x\)")).click()
-    expect(page.get_by_text(re.compile("mean gap"))).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("exact, by quadrature: mean")).to_be_visible(timeout=120_000)
     settled(page)
     chart = Map(page, "gaps")
     worst = int(stored.load_evidence("digits", "test").gap.argmax())  # nothing lies above it

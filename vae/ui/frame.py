@@ -164,7 +164,9 @@ def point_picker(embedding: Embedding) -> int:
     last = len(embedding) - 1
     # Another data set can be smaller than the one the point was chosen in.
     st.session_state[POINT] = min(st.session_state[POINT], last)
-    return st.number_input(f"Point, 0 to {last:,}", 0, last, width=170, **state.widget(POINT))
+    return st.number_input(
+        f"Point, 0 to {last:,}", 0, last, width=170, **state.widget(POINT, "value")
+    )
 
 
 def _data_options(run: AnyRun, resized: bool = True) -> list[str]:

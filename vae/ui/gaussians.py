@@ -15,7 +15,7 @@ from vae.derivation import Loss
 from vae.gaussian_figures import OTHER_COLOUR, P_COLOUR
 from vae.live import source
 from vae.pairs import Pair
-from vae.ui import frame
+from vae.ui import frame, state
 
 PLANE, LINE, SPACE = "plane", "line", "k dimensions"  # what a pair lives in: also as written
 PRESET = "gaussians_preset"  # the widget that holds it; none once the hand has changed the pair
@@ -155,16 +155,16 @@ def fields(
         now.changed_by_hand()
 
     for column, (label, value) in zip(st.columns(len(entries)), entries.items(), strict=True):
-        if name not in now.problems or keys[label] not in st.session_state:
-            st.session_state[keys[label]] = value
+        if name in now.problems:  # what was typed stays, to be mended
+            value = st.session_state.get(keys[label], value)
         column.number_input(
             f"{name}: {label}",
             -_LARGEST,
             _LARGEST,
             step=0.1,
             format="%.4g",
-            key=keys[label],
             on_change=take,
+            **state.showing(keys[label], value, "value"),
         )
 
 

@@ -143,15 +143,35 @@ def _numbers(values: Any) -> list[float]:
     return numbers if all(map(math.isfinite, numbers)) and len(numbers) <= 1024 else []
 
 
-def widget(key: str) -> dict[str, Any]:
+def widget(key: str, default: str = "") -> dict[str, Any]:
     """What a widget is given so that it shows a part of the selection and changes it."""
     widget_key = f"pick_{key}"
-    st.session_state[widget_key] = st.session_state[key]
 
     def take() -> None:
         st.session_state[key] = st.session_state[widget_key]
 
-    return {"key": widget_key, "on_change": take}
+    return {**showing(widget_key, st.session_state[key], default), "on_change": take}
+
+
+def showing(widget_key: str, value: Any, default: str = "") -> dict[str, Any]:
+    """What a widget is given so that it shows the value, on whichever page.
+
+    It is set only where another one stands: what is set in a redraw, equal or not, replaces what
+    somebody enters at that very moment.
+
+    Args:
+        widget_key: of the widget, which takes `persist_state`.
+        value: to be shown.
+        default: the widget's argument for what it shows at first, if it takes the value itself;
+            without it another value flashes up first.
+    """
+    options = {"key": widget_key, "persist_state": "session"}
+    is_known = widget_key in st.session_state
+    if default and (not is_known or st.session_state[widget_key] == value):
+        return options | {default: value}
+    if not is_known or st.session_state[widget_key] != value:
+        st.session_state[widget_key] = value
+    return options
 
 
 def keep_within(key: str, options: list[Any]) -> None:
