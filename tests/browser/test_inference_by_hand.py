@@ -75,4 +75,4 @@ def test_the_whole_set_is_computed_and_a_click_on_a_gap_chooses_its_point(new_pa
     settled(page)
     # Another tab has it at once.
     other = new_page("/inference?run=digits-2d&section=The+whole+set")
-    expect(other.get_by_text(re.compile("mean gap"))).to_be_visible(timeout=60_000)
+    expect(other.get_by_text("exact, by quadrature: mean")).to_be_visible(timeout=60_000)
