@@ -140,3 +140,23 @@ def test_drawings_are_kept_by_shape_and_only_the_newest(session):
     kept = state.drawings((1, 2, 2))
     assert kept[:, 0, 0, 0].tolist() == list(range(6, 25))  # twenty in all, one of them 3 x 3
     assert state.drawings((1, 3, 3)).shape == (1, 1, 3, 3)
+
+
+def test_a_widget_is_set_only_where_it_shows_something_else(session):
+    options = state.widget("point", "value")
+    assert (options["value"], options["persist_state"]) == (7, "session")
+    key = options["key"]
+    assert key not in session.session_state  # what it shows at first needs no setting
+    assert state.widget("point")["key"] == key
+    assert session.session_state[key] == 7
+    assert "value" in state.widget("point", "value")
+    session.session_state["point"] = 8
+    assert "value" not in state.widget("point", "value")
+    assert session.session_state[key] == 8
+
+    session.session_state[key] = 9
+    options["on_change"]()
+    assert session.session_state["point"] == 9
+    del session.session_state[key]  # its page was left
+    options["on_change"]()
+    assert session.session_state["point"] == 9

@@ -71,6 +71,7 @@ class Server:
     def __init__(self, checkpoints: Path, python: Sequence[str] = ("-m", "streamlit")) -> None:
         self.checkpoints = checkpoints
         self._python = python
+        self._log = checkpoints.parent / "server.log"
         self._start()
 
     def _start(self) -> None:
@@ -79,14 +80,15 @@ class Server:
             port = free.getsockname()[1]
         options = {"port": port, "address": "127.0.0.1", "headless": "true"}
         self.url = f"http://127.0.0.1:{port}"
-        self._process = subprocess.Popen(
-            [sys.executable, *self._python, "run", "app.py"]
-            + [f"--server.{name}={value}" for name, value in options.items()],
-            cwd=ROOT,
-            env={**os.environ, "VAE_CHECKPOINTS": str(self.checkpoints)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._python, "run", "app.py"]
+                + [f"--server.{name}={value}" for name, value in options.items()],
+                cwd=ROOT,
+                env={**os.environ, "VAE_CHECKPOINTS": str(self.checkpoints)},
+                stdout=log,
+                stderr=log,
+            )
         for _ in range(300):
             try:
                 urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5).close()
@@ -99,6 +101,12 @@ class Server:
         """A cold server: nobody has opened any page of it."""
         self.stop()
         self._start()
+
+    def take_problems(self) -> str:
+        """What the server has written of exceptions since this was last asked."""
+        log = self._log.read_text("utf-8", "replace")
+        self._log.write_bytes(b"")  # the server appends
+        return log if "Traceback" in log else ""
 
     def stop(self) -> None:
         self._process.terminate()
@@ -119,6 +127,8 @@ def server(tmp_path_factory) -> Iterator[Server]:
 @pytest.fixture
 def new_page(browser, server) -> Iterator[Callable[..., Page]]:
     """new_page(path) opens a tab; at the end no page may have failed or asked another server.
+
+    Nor may the server have met an exception.
 
     `before` is given the empty tab; other options go to the browser's context.
     """
@@ -146,6 +156,8 @@ def new_page(browser, server) -> Iterator[Callable[..., Page]]:
     yield opened
     for context in contexts:
         context.close()
+    if told := server.take_problems():
+        pytest.fail(told)
     assert not problems
 
 

@@ -148,7 +148,10 @@ def widget(key: str, default: str = "") -> dict[str, Any]:
     widget_key = f"pick_{key}"
 
     def take() -> None:
-        st.session_state[key] = st.session_state[widget_key]
+        # The widget of a page that was just left may report once more, when that of the next one,
+        # which has the same key, is not there yet.
+        if widget_key in st.session_state:
+            st.session_state[key] = st.session_state[widget_key]
 
     return {**showing(widget_key, st.session_state[key], default), "on_change": take}
 
