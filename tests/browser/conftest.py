@@ -10,10 +10,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from vae.embedding import Embedding
 from vae.model import VAE
@@ -140,6 +144,7 @@ def new_page(browser, server) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
+        Runs(page)
         before(page)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
@@ -362,7 +367,43 @@ def middle(place: Locator) -> tuple[float, float]:
     return round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2)
 
 
+class Runs:
+    """Whether a tab waits for the server to run its page, by what goes between them."""
+
+    of: ClassVar[WeakKeyDictionary[Page, Self]] = WeakKeyDictionary()
+
+    def __init__(self, page: Page) -> None:
+        self.of[page] = self
+        self.is_awaited = False
+        page.on("websocket", self._listen)
+
+    def _listen(self, socket) -> None:
+        self.is_awaited = True  # the first run is asked for by coming
+        socket.on("framesent", self._sent)
+        socket.on("framereceived", self._received)
+
+    def _sent(self, message: bytes) -> None:
+        if BackMsg.FromString(message).WhichOneof("type") == "rerun_script":
+            self.is_awaited = True
+
+    def _received(self, message: bytes) -> None:
+        if len(message) > 100_000:  # a picture, or a model's weights
+            return
+        told = ForwardMsg.FromString(message)
+        if told.WhichOneof("type") == "new_session":
+            self.is_awaited = True
+        elif told.WhichOneof("type") == "script_finished":
+            self.is_awaited = told.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+
+
 def settled(page: Page) -> None:
     """Waits until the server has answered everything that was asked of it."""
-    page.wait_for_timeout(150)
+    page.wait_for_timeout(100)
+    # What the hand did has then come through the browser, however busy it is.
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 20)))")
+    end = time.monotonic() + 60
+    while page in Runs.of and Runs.of[page].is_awaited:
+        assert time.monotonic() < end, "the server has not answered for a minute"
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(30)
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")

@@ -683,6 +683,26 @@ def test_the_best_q_of_a_drawing_is_found_too(new_page):
 # --- pages, links, themes ----------------------------------------------------------------------
 
 
+def test_a_page_that_is_chosen_in_the_same_breath_as_a_change_is_shown(new_page):
+    page = new_page("/?run=digits-2d&point=100")
+    for _ in range(3):
+        change = Panel(page).button("Manifold")
+        settled(page)
+        # As a browser that was busy for a moment hands on what the hand did meanwhile.
+        pressed = (change, page.get_by_role("link", name="Points"))
+        page.evaluate(
+            """(pressed) => pressed.forEach((one) => {
+                one.dispatchEvent(new PointerEvent("pointerdown", {bubbles: true, composed: true}));
+                one.click();
+            })""",
+            [one.element_handle() for one in pressed],
+        )
+        expect(page.get_by_text("Costliest first by")).to_be_visible()
+        settled(page)
+        expect(page.get_by_text("Costliest first by")).to_be_visible()
+        page.get_by_role("link", name="Explore").first.click()
+
+
 def test_what_the_hand_set_outlives_other_pages_and_is_in_the_link(new_page):
     page = new_page("/?run=digits-2d&point=100")
     plot, panel = Map(page), Panel(page)

@@ -247,6 +247,7 @@ class Duel {
     this.resizes.observe(this.plane);
     this.following = (event) => this.followLink(event);
     document.addEventListener("click", this.following, { capture: true });
+    this.ended = leaveInTurn(() => this.emitting && this.emitNow());
   }
 
   destroy() {
@@ -255,6 +256,7 @@ class Duel {
     for (const frame of [this.frame, this.gliding, this.refitting]) cancelAnimationFrame(frame);
     this.resizes.disconnect();
     document.removeEventListener("click", this.following, { capture: true });
+    this.ended();
     this.plane.remove();
     this.numbers.remove();
   }
@@ -354,14 +356,17 @@ class Duel {
 
   emit() {
     clearTimeout(this.emitting);
-    this.emitting = setTimeout(() => {
-      this.emitting = null;
-      if (this.holding || this.off) return;
-      this.host.send({
-        P: this.P.plain, Q: this.Q.plain,
-        map: this.map, size: this.size, seed: this.seed, special: this.special,
-      });
-    }, EMIT_AFTER_MS);
+    this.emitting = setTimeout(() => this.emitNow(), EMIT_AFTER_MS);
+  }
+
+  emitNow() {
+    clearTimeout(this.emitting);
+    this.emitting = null;
+    if (this.holding || this.off) return;
+    this.host.send({
+      P: this.P.plain, Q: this.Q.plain,
+      map: this.map, size: this.size, seed: this.seed, special: this.special,
+    });
   }
 
   moveMean(name, mu) {

@@ -1560,11 +1560,7 @@ export class Panel {
     this.element = el("div", { class: "live" }, this.problem, this.body);
     root.append(this.element);
     this.showTour();
-    // A click elsewhere may lead to another page: a message that came after it would cut that off.
-    this.leaving = (event) => {
-      if (this.emitting && !event.composedPath().includes(this.element)) this.emitNow();
-    };
-    document.addEventListener("pointerdown", this.leaving, { capture: true });
+    this.ended = leaveInTurn(() => this.emitting && this.emitNow());
     this.resizes = new ResizeObserver(() => this.wake("q"));
     this.resizes.observe(this.element);
   }
@@ -1799,7 +1795,7 @@ export class Panel {
     waiting.delete(this);
     clearTimeout(this.emitting);
     clearTimeout(this.asking);
-    document.removeEventListener("pointerdown", this.leaving, { capture: true });
+    this.ended();
     cancelAnimationFrame(this.frame);
     this.off = true;
     this.resizes.disconnect();
