@@ -45,7 +45,8 @@ function leaveInTurn(flush) {
   let isReplayed = false;
   const leadsAway = (event) => {
     const link = event.target.closest?.("a[href]");
-    return link?.origin === location.origin && link.pathname !== location.pathname ? link : null;
+    if (!link || link.target || link.hasAttribute("download")) return null;
+    return link.origin === location.origin && link.pathname !== location.pathname ? link : null;
   };
   const pressed = (event) => leadsAway(event) && flush(); // the earlier the better
   const clicked = (event) => {
