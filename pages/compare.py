@@ -163,10 +163,7 @@ def maps(pair: Pair, colour: str, align: str, index: int) -> None:
     """Both maps; what is chosen in one is chosen in the other."""
     planes = [projection.plane(view.embedding) for view in pair.views]
     positions = [axes.of(view.embedding.mu) for axes, view in zip(planes, pair.views, strict=True)]
-    centres = [
-        axes.of(np.zeros((1, view.embedding.latent_dim)))[0]
-        for axes, view in zip(planes, pair.views, strict=True)
-    ]
+    centres = [axes.prior_centre for axes in planes]
     titles = [axes.titles for axes in planes]
     moved = None
     if align != AS_IT_IS:

@@ -144,7 +144,12 @@ def _numbers(values: Any) -> list[float]:
 
 
 def widget(key: str, default: str = "") -> dict[str, Any]:
-    """What a widget is given so that it shows a part of the selection and changes it."""
+    """What a widget is given so that it shows a part of the selection and changes it.
+
+    Args:
+        key: of the selection.
+        default: see `showing`.
+    """
     widget_key = f"pick_{key}"
 
     def take() -> None:
@@ -169,10 +174,10 @@ def showing(widget_key: str, value: Any, default: str = "") -> dict[str, Any]:
             without it another value flashes up first.
     """
     options = {"key": widget_key, "persist_state": "session"}
-    is_known = widget_key in st.session_state
-    if default and (not is_known or st.session_state[widget_key] == value):
-        return options | {default: value}
-    if not is_known or st.session_state[widget_key] != value:
+    shows_it = widget_key in st.session_state and st.session_state[widget_key] == value
+    if default and (shows_it or widget_key not in st.session_state):
+        options[default] = value
+    elif not shows_it:
         st.session_state[widget_key] = value
     return options
 

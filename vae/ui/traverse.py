@@ -232,7 +232,7 @@ def is_moving() -> bool:
 def plane(embedding: Embedding) -> tuple[Projection, np.ndarray, np.ndarray]:
     """The map's axes, where the points stand on it (N, 2), and where the prior's centre does."""
     axes = projection.plane(embedding)
-    return axes, axes.of(embedding.mu), axes.of(np.zeros((1, embedding.latent_dim)))[0]
+    return axes, axes.of(embedding.mu), axes.prior_centre
 
 
 def indices_from_chart(key: str) -> list[int]:
