@@ -9,38 +9,49 @@ import streamlit as st
 import torch
 from streamlit.delta_generator import DeltaGenerator
 
-from vae import embed, figures, tables
-from vae.datasets import Dataset
-from vae.evidence import EXACT, Evidence
-from vae.ui import evidence, frame, images, point, state
-from vae.ui.frame import View
+from vae import embed
+from vae.analysis import answers
+from vae.analysis.tables import as_csv, as_parquet
+from vae.data.dataset import Dataset
+from vae.figures import points as figures
+from vae.figures import theme
+from vae.inference.evidence import EXACT, Evidence
+from vae.ui import charts, frame, heading, images, point, tables
+from vae.ui.results import evidence
+from vae.ui.session import drawings, selection
+from vae.ui.text import plain
+from vae.ui.view import View, chosen_point, chosen_view, point_picker
 
 frame.require("pages/points.py")
 
 PER_PAGE = 100
 SHARE = "KL share"
 LOG_PX, GAP = "log p(x)", "gap"
-WIDTHS = {"recon": 62, "KL": 54, "-ELBO": 62, LOG_PX: 68, GAP: 56, SHARE: 92}  # pixels
+WIDTHS = {"recon": 58, "KL": 44, "-ELBO": 58, LOG_PX: 62, GAP: 54, SHARE: 62}  # pixels
 PAGE = "table_page"
 
 
 def main() -> None:
-    view = frame.view()
+    place = heading.ask("What does each image cost, and which term costs it?")
+    view = chosen_view()
+    heading.answer(place, answers.costs(view.embedding))
     found = evidence.found(view)
     terms = terms_of(view, found)
-    left, right = st.columns([1.38, 1], gap="medium")
+    left, right = charts.columns()
     with left:
         rows, shown, index = controls(view, terms)
-        drawings(view)
+        drawn_images(view)
         table(view, terms, found, shown, index)
         if found is not None:
             gap = f"; {GAP} = {LOG_PX} - ELBO, equation (8)" if GAP in terms else ""
             st.caption(f"In nats per image. {LOG_PX}: {found.how}{gap}.")
+        if view.n_classes:
+            st.caption(plain(view.given_what))
         evidence.offer(view, "points")
     with right:
         scatter(view, rows, index)
         point.card(view, index)
-    per_class, spread = st.columns([1.38, 1], gap="medium")
+    per_class, spread = charts.columns()
     with per_class:
         class_summary(view, terms, found)
         downloads(view, found)
@@ -51,7 +62,7 @@ def main() -> None:
 def terms_of(view: View, found: Evidence | None) -> dict[str, np.ndarray]:
     """One number per point and column, in nats but for the share."""
     embedding = view.embedding
-    terms = {name: figures.term(embedding, name) for name in figures.TERMS}
+    terms = {name: theme.term(embedding, name) for name in theme.TERMS}
     if found is not None:
         terms[LOG_PX] = found.log_px
         if np.isfinite(found.gap).any():  # what was annealed has no ELBO beside it
@@ -71,14 +82,14 @@ def controls(view: View, terms: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
             required=True,
             bind="query-params",
         )
-        index = frame.point_picker(embedding)
+        index = point_picker(embedding)
     names = list(embedding.class_names)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         page = st.container(width=130)
         classes = st.multiselect(
             "Classes", names, key="classes", placeholder="all classes", bind="query-params"
         )
-        group = state.group(len(embedding))
+        group = selection.group(len(embedding))
         only_group = group and st.toggle(
             f"Only the {len(group):,} in the lasso", key="only_group", persist_state="session"
         )
@@ -114,35 +125,24 @@ def table(
     index: int,
 ) -> None:
     """The shown points with their images and terms; choosing a row chooses the point."""
-    embedding = view.embedding
-    columns = {
-        "point": shown,
-        "label": [embedding.class_names[label] for label in embedding.labels[shown]],
-        **{name: values[shown] for name, values in terms.items()},
-    }
-    if view.images is not None:
-        pictures = [images.data_url(view.images.images[i].numpy()) for i in shown]
-        columns = {"x": pictures, **columns}
-    chosen = np.flatnonzero(shown == index)
-    # A selection is a place in the table: another order or filter makes another table.
-    key = f"table-{zlib.crc32(shown.tobytes())}"
-    st.dataframe(
-        pd.DataFrame(columns),
-        key=key,
-        hide_index=True,
+    tables.points(
+        view,
+        shown,
+        {name: values[shown] for name, values in terms.items()},
+        # A selection is a place in the table: another order or filter makes another table.
+        key=f"table-{zlib.crc32(shown.tobytes())}",
+        column_config=narrow_term_columns(found) if found else term_columns(),
+        chosen=index,
+        selection_mode="single-row-required" if index in shown else "single-row",
         height=560,
         row_height=44,
-        on_select=lambda: state.point_from_table(key, shown),
-        selection_mode="single-row-required" if len(chosen) else "single-row",
-        selection_default={"selection": {"rows": chosen.tolist()}} if len(chosen) else None,
-        column_config=narrow_term_columns(found) if found else term_columns(),
     )
 
 
 def term_columns(found: Evidence | None = None) -> dict[str, Any]:
     """How a table of points shows its columns."""
     return {
-        "x": st.column_config.ImageColumn("x", width=52),
+        "x": tables.picture(),
         **nats_columns(found),
         SHARE: st.column_config.ProgressColumn(SHARE, format="percent", min_value=0, max_value=1),
     }
@@ -167,13 +167,13 @@ def nats_columns(found: Evidence | None) -> dict[str, Any]:
         }
     return {
         name: st.column_config.NumberColumn(f"{name}, nats", format="%.2f", help=notes.get(name))
-        for name in (*figures.TERMS, LOG_PX, GAP)
+        for name in (*theme.TERMS, LOG_PX, GAP)
     }
 
 
-def drawings(view: View) -> None:
+def drawn_images(view: View) -> None:
     """What was drawn on Explore and sent here, with the terms that the model gives it."""
-    drawn = state.drawings(view.run.model_config.image_shape)
+    drawn = drawings.of_shape(view.run.model_config.image_shape)
     if not len(drawn):
         return
     yours = Dataset(
@@ -183,13 +183,14 @@ def drawings(view: View) -> None:
         labels=torch.zeros(len(drawn), dtype=torch.int64),
         class_names=("yours",),
     )
-    embedding = embed(view.model, yours)
+    # Under the class of the chosen point, as on Explore.
+    embedding = embed(view.given(chosen_point(view.embedding)), yours)
     st.dataframe(
         pd.DataFrame(
             {
                 "x": [images.data_url(image) for image in drawn],
                 "label": [f"your point {i + 1}" for i in range(len(drawn))],
-                **{name: figures.term(embedding, name) for name in figures.TERMS},
+                **{name: theme.term(embedding, name) for name in theme.TERMS},
                 SHARE: embedding.kl / embedding.neg_elbo,
                 "rank": [
                     int((view.embedding.neg_elbo > cost).sum()) + 1 for cost in embedding.neg_elbo
@@ -203,28 +204,23 @@ def drawings(view: View) -> None:
     )
     st.button(
         "Forget your drawings",
-        on_click=lambda: st.session_state.pop(state.DRAWINGS, None),
+        on_click=lambda: st.session_state.pop(drawings.KEY, None),
         type="tertiary",
     )
 
 
 def scatter(view: View, rows: np.ndarray, index: int) -> None:
-    st.plotly_chart(
+    charts.points_chart(
         figures.kl_against_recon(view.embedding, rows, index),
         key="terms_scatter",
-        on_select=lambda: state.point_from_chart("terms_scatter"),
-        selection_mode=("points", "lasso"),
-        config={"scrollZoom": True, "displaylogo": False},
         alt="KL against recon of every point, in nats per image",
     )
 
 
 def class_summary(view: View, terms: dict[str, np.ndarray], found: Evidence | None) -> None:
-    embedding = view.embedding
-    names = [embedding.class_names[label] for label in embedding.labels]
-    frame_ = pd.DataFrame({"label": names, **terms})
-    summary = frame_.groupby("label", sort=False).mean()
-    summary.insert(0, "points", frame_["label"].value_counts())
+    table = pd.DataFrame({"label": tables.label_names(view), **terms})
+    summary = table.groupby("label", sort=False).agg("mean")
+    summary.insert(0, "points", table["label"].value_counts())
     st.markdown("##### Mean terms per class")
     st.dataframe(
         summary.sort_values("-ELBO", ascending=False),
@@ -241,8 +237,8 @@ def downloads(view: View, found: Evidence | None) -> None:
     name = f"{view.run.name}-{view.embedding.dataset}-{view.embedding.split}"
     with st.container(horizontal=True, gap="small"):
         for suffix, mime, write in (
-            ("csv", "text/csv", tables.as_csv),
-            ("parquet", "application/vnd.apache.parquet", tables.as_parquet),
+            ("csv", "text/csv", as_csv),
+            ("parquet", "application/vnd.apache.parquet", as_parquet),
         ):
             st.download_button(
                 f"All points as {'CSV' if suffix == 'csv' else 'Parquet'}",
@@ -257,12 +253,11 @@ def downloads(view: View, found: Evidence | None) -> None:
 def distributions(view: View, rows: np.ndarray, index: int) -> None:
     if not len(rows):
         return
-    for name in figures.TERMS:
-        values = figures.term(view.embedding, name)
-        st.plotly_chart(
+    for name in theme.TERMS:
+        values = theme.term(view.embedding, name)
+        charts.chart(
             figures.histogram(values[rows], name, selected=float(values[index])),
             key=f"histogram_{name}",
-            config={"displayModeBar": False},
             alt=f"Distribution of {name} over the points, in nats per image",
         )
 

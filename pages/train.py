@@ -6,26 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from vae import checkpoint, job, training, workbench
-from vae.checkpoint import CheckpointError, Run
-from vae.datasets import DatasetError
-from vae.ui import cache, frame, own_data, train_form, training_charts
+from vae.errors import UserError
+from vae.runs import checkpoint, folders, job, queue
+from vae.runs.checkpoint import Run
+from vae.runs.status import Status, read_status, request_stop
+from vae.training.remarks import remark
+from vae.ui import faults, frame, heading
+from vae.ui.results import loaded
+from vae.ui.text import nats, plain
+from vae.ui.train import charts, form, own_data
 
 frame.require("pages/train.py")
 
 WATCHED = "watched"
 DELETED = "deleted"  # where the run lies that was deleted last
 PROBLEM = "problem"  # what could not be done, to be said after the rerun
+_MOST_NAMED = 3  # of the runs that one waits for
 VIEWS = ("Film", "Curves", "All runs")
 
 
 def main() -> None:
+    heading.ask("What does training do to the latent space?")
     left, right = st.columns([1, 3.3], gap="large")
     with left:
-        new_runs = train_form.show()
+        new_runs, said = form.show()
         if new_runs:
-            begin(new_runs)
+            begin(new_runs, said)
     with right:
         if own_data.is_open():
             own_data.show()
@@ -33,20 +41,21 @@ def main() -> None:
             bench()
 
 
-def begin(new_runs: train_form.NewRuns) -> None:
+def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
     """Makes the folders of what the form asks for, and sees to it that they are trained."""
     try:
         for split in ("train", "test"):  # fetched here, where a missing network can be told
-            cache.dataset(new_runs.dataset, split)
+            loaded.dataset(new_runs.dataset, split)
         made = [job.create(*settings).path for settings in new_runs.settings]
         if new_runs.at_once:
             for path in made:
-                workbench.start_now(path)
+                queue.start_now(path)
         else:
-            workbench.start_worker(checkpoint.folder())
-    except (ValueError, OSError) as error:  # a setting, the data or the folder
-        st.error(frame.plain(str(error)))
+            queue.start_worker(checkpoint.folder())
+    except UserError as error:  # a setting, the data or the folder
+        said.error(plain(str(error)))
         return
+    form.begun()
     st.session_state[WATCHED] = made[0].name
     own_data.close()
     st.rerun()
@@ -55,33 +64,39 @@ def begin(new_runs: train_form.NewRuns) -> None:
 def bench() -> None:
     """The run that is watched, and what can be done with it."""
     undo()
-    runs = [run for run in cache.runs()[0] if isinstance(run, Run)]  # not other libraries' files
+    runs = [run for run in loaded.runs()[0] if isinstance(run, Run)]  # not other libraries' files
     if not runs:
         st.info("Nothing has been trained yet. Choose the data on the left and press Train.")
         return
-    states = {run.name: job.status(run.path) for run in runs}
+    states = {run.name: read_status(run.path) for run in runs}
     active = any(status.state in ("running", "queued") for status in states.values())
     names = [run.name for run in sorted(runs, key=lambda run: recency(run, states), reverse=True)]
     if st.session_state.get(WATCHED) not in names:
         # What a link names, unless something is being trained at this moment.
         linked = st.query_params.get("run") if states[names[0]].state != "running" else None
         st.session_state[WATCHED] = linked if linked in names else names[0]
-    columns = st.columns([1.4, 1.85, 3.2], vertical_alignment="bottom", gap="small")
-    name = columns[0].selectbox("Run", names, key=WATCHED, persist_state="session")
-    view = columns[1].segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="train_view", persist_state="session"
-    )
-    run = next(run for run in runs if run.name == name)
-    with columns[2]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        name = st.selectbox("Run", names, key=WATCHED, persist_state="session", width=150)
+        view = st.segmented_control(
+            "View",
+            VIEWS,
+            default=VIEWS[0],
+            required=True,
+            key="train_view",
+            persist_state="session",
+        )
+        run = next(run for run in runs if run.name == name)
         actions(run, states[name])
-    poll = st.fragment(run_every=1.5 if active else None)
+    run_every = 1.5 if active else None
     if view == VIEWS[2]:
-        poll(all_runs)({name: status.state for name, status in states.items()})
+        faults.fragment(all_runs, run_every)(
+            {name: status.state for name, status in states.items()}
+        )
     else:
-        poll(watch)(run, states[name].state, view)
+        faults.fragment(watch, run_every)(run, states[name].state, view)
 
 
-def recency(run: Run, states: dict[str, job.Status]) -> tuple[bool, float]:
+def recency(run: Run, states: dict[str, Status]) -> tuple[bool, float]:
     """Running ones first, then the newest: a run begins when its folder gets its settings."""
     try:
         began = (run.path / checkpoint.CONFIG).stat().st_mtime
@@ -90,10 +105,14 @@ def recency(run: Run, states: dict[str, job.Status]) -> tuple[bool, float]:
     return states[run.name].state == "running", began
 
 
-def actions(run: Run, status: job.Status) -> None:
+def actions(run: Run, status: Status) -> None:
     """Stop or resume, and behind a menu what changes the folder."""
     with st.container(
-        horizontal=True, gap="small", horizontal_alignment="right", vertical_alignment="center"
+        horizontal=True,
+        gap="small",
+        horizontal_alignment="right",
+        vertical_alignment="center",
+        width="stretch",
     ):
         if status.state in ("running", "queued"):
             button("Stop", "stop", stop, run)
@@ -106,7 +125,7 @@ def actions(run: Run, status: job.Status) -> None:
             query_params={"run": run.name},
             width="content",
         )
-        button("Duplicate", "content_copy", train_form.start_from, run)
+        button("Duplicate", "content_copy", form.start_from, run)
         with st.popover("More", icon=":material/more_horiz:"):
             st.text_input("New name", run.name, key=f"rename_{run.name}")
             button("Rename", "edit", rename, run)
@@ -127,66 +146,63 @@ def button(label: str, icon: str, action: Callable[..., None], *arguments: Any) 
 
 def attempt(action: Callable[..., None], *arguments: Any) -> None:
     """Does it, or leaves a sentence on why it could not be done."""
-    try:
-        action(*arguments)
-    except CheckpointError as error:
-        st.session_state[PROBLEM] = str(error)
+    st.session_state[PROBLEM] = faults.attempt(action, *arguments)
 
 
 def stop(run: Run) -> None:
-    job.request_stop(run.path)
+    request_stop(run.path)
     st.toast("Stopping; every whole epoch is kept.")
 
 
 def resume(run: Run) -> None:
-    job.enqueue(run.path)
-    workbench.start_worker(run.path.parent)
+    queue.enqueue(run.path)
+    queue.start_worker(run.path.parent)
 
 
 def rename(run: Run) -> None:
     name = st.session_state[f"rename_{run.name}"]  # as it is now, not as it was when drawn
-    workbench.rename(run.path, name)
+    folders.rename(run.path, name)
     st.session_state[WATCHED] = name
 
 
 def delete(run: Run) -> None:
-    st.session_state[DELETED] = workbench.discard(run.path)
+    st.session_state[DELETED] = folders.discard(run.path)
 
 
 def restore(place: Path) -> None:
     st.session_state.pop(DELETED)
-    st.session_state[WATCHED] = workbench.restore(place).name
+    st.session_state[WATCHED] = folders.restore(place).name
 
 
 def undo() -> None:
     """What went wrong last, and the way back from a deletion."""
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(frame.plain(problem))
+        st.error(plain(problem))
     place: Path | None = st.session_state.get(DELETED)
     if place is None or not place.exists():
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"Deleted {frame.plain(place.name)}.")
+        st.markdown(f"Deleted {plain(place.name)}.")
         button("Undo", "undo", restore, place)
 
 
 def watch(run: Run, state_before: str, view: str) -> None:
     """How far the run is, and its film or its curves; polled while anything trains."""
-    status = job.status(run.path)
+    status = read_status(run.path)
     if status.state != state_before:
         st.rerun()  # the whole page: the picker and the buttons have changed
     try:
-        rows = cache.metrics(run)
+        rows = loaded.metrics(run)
         progress(run, status, rows)
         if view == VIEWS[0]:
-            training_charts.film(run)
+            charts.film(run)
         else:
-            training_charts.curves({run.name: rows})
-    except (CheckpointError, DatasetError) as error:
-        st.error(frame.plain(str(error)))
+            charts.curves({run.name: rows})
+    except UserError as error:
+        st.error(plain(str(error)))
 
 
-def progress(run: Run, status: job.Status, rows: list[dict]) -> None:
+def progress(run: Run, status: Status, rows: list[dict]) -> None:
     """One line on how it stands, the last epoch's figures, and what is remarkable."""
     epoch = rows[-1]["epoch"] if rows else 0
     text = f"epoch {epoch} of {run.train_config.epochs}"
@@ -197,60 +213,64 @@ def progress(run: Run, status: job.Status, rows: list[dict]) -> None:
     elif status.state == "queued":
         st.info(f"In the queue at {text}.{waiting_for(run)}")
     elif status.state == "failed":
-        st.error(frame.plain(status.message))
+        st.error(plain(status.message))
     elif status.state == "interrupted":
         st.warning(
             f"The process that trained this run ended at {text}; that epoch is kept, and "
             "Resume goes on from it."
         )
     held_out = [row for row in rows if row["split"] == "test"]
-    if not held_out:
+    terms = loaded.held_out_terms(run)
+    if not held_out or terms is None:
         return
     last = held_out[-1]
-    columns = st.columns(6, gap="small")
-    columns[0].metric("held-out -ELBO, nats", frame.nats(last["neg_elbo"]))
-    columns[1].metric("recon, nats", frame.nats(last["recon"]))
-    columns[2].metric("KL, nats", frame.nats(last["kl"]))
+    columns = st.columns(6, gap="small", vertical_alignment="bottom")
+    columns[0].metric("held-out -ELBO, nats", nats(terms.neg_elbo))
+    columns[1].metric("recon, nats", nats(terms.recon))
+    columns[2].metric("KL, nats", nats(terms.kl))
     columns[3].metric(f"epochs, {status.state}", f"{epoch} of {run.train_config.epochs}")
     columns[4].metric("images/s", f"{last['images_per_s']:,.0f}")
     columns[5].metric("time", duration(sum(row["seconds"] for row in held_out)))
-    terms = training.MeanTerms(last["recon"], last["kl"])
     early = status.state == "running" and epoch < run.train_config.epochs / 2
-    if (remark := training.remark(run.train_config, terms)) and not early:
-        st.warning(remark)
+    if (note := remark(run.train_config, terms)) and not early:
+        st.warning(note)
 
 
 def waiting_for(run: Run) -> str:
     """What stands before a run in the queue."""
-    ahead = workbench.queued(run.path.parent)
-    place = ahead.index(run.path) if run.path in ahead else 0
-    if place:
-        return f" {place} before it."
-    if problem := workbench.worker_problem(run.path.parent):
-        return f" The process that trains the queue ended: {frame.plain(problem)}"
-    return " It is the next."
+    folder = run.path.parent
+    waiting = queue.queued(folder)
+    before = (
+        [path.name for path in waiting[: waiting.index(run.path)]] if run.path in waiting else []
+    )
+    if now := queue.in_training(folder):
+        before = [now.name, *before]
+    elif problem := queue.worker_problem(folder):
+        return f" The process that trains the queue ended: {plain(problem)}"
+    if not before:
+        return " It is the next: the process that trains it is starting, which takes some seconds."
+    more = f" and {len(before) - _MOST_NAMED} more" if len(before) > _MOST_NAMED else ""
+    return f" It waits for {plain(', '.join(before[:_MOST_NAMED]))}{more}."
 
 
 def all_runs(states_before: dict[str, str]) -> None:
     """The table of the runs, and those chosen in it in one chart of curves and one plane."""
-    runs, broken = cache.runs()
+    runs, broken = loaded.runs()
     runs = [run for run in runs if isinstance(run, Run)]
-    states = {run.name: job.status(run.path) for run in runs}
+    states = {run.name: read_status(run.path) for run in runs}
     if {name: status.state for name, status in states.items()} != states_before:
         st.rerun()
     histories = {}
     for run in runs:
         try:
-            histories[run.name] = cache.metrics(run)
-        except CheckpointError as error:
+            histories[run.name] = loaded.metrics(run)
+        except UserError as error:
             broken = broken | {run.name: str(error)}
-    chosen = training_charts.table(
-        [run for run in runs if run.name in histories], histories, states
-    )
+    chosen = charts.table([run for run in runs if run.name in histories], histories, states)
     if chosen:
-        training_charts.curves({name: histories[name] for name in chosen})
+        charts.curves({name: histories[name] for name in chosen})
     for name, problem in broken.items():
-        st.caption(f"{frame.plain(name)} cannot be opened: {frame.plain(problem)}")
+        st.caption(f"{plain(name)} cannot be opened: {plain(problem)}")
 
 
 def duration(seconds: float) -> str:

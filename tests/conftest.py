@@ -4,32 +4,73 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
-from vae import checkpoint, cli, job
+from vae import cli
 from vae.config import ModelConfig, TrainConfig
+from vae.data import catalogue, dataset
+from vae.runs import checkpoint, job
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Two test workers on two cores: neither they nor the processes they start take more than one each.
+# Three workers on two cores: neither they nor the processes they start take more than one each.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+if sys.platform == "win32":  # a test of what Windows lacks is skipped there
+    os.geteuid = lambda: 0  # as for root, a folder's mode keeps nobody out
+    for name in ("fork", "mkfifo"):
+        setattr(os, name, lambda *_, name=name: pytest.skip(f"Windows has no {name}"))
+
+
+# The rooms with the longest files first, so that all workers end with short ones, and together.
+LONGEST_FIRST = ("wild", "browser", "containers", "bench", "training", "runs", "pages", "cli")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def given_data() -> Iterator[None]:
+    """Data sets that the tests of a file give are not there for those of another."""
+    before = dict(catalogue._GIVEN)
+    yield
+    catalogue._GIVEN.clear()
+    catalogue._GIVEN.update(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        room = item.path.parent.name
+        return LONGEST_FIRST.index(room) if room in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory) -> Callable[[Path], checkpoint.Run]:
-    """tiny_run(path) puts a run folder there: digits, one hidden layer of 16, two epochs."""
-    original = tmp_path_factory.mktemp("original") / "tiny"
-    model_config = ModelConfig(image_shape=(1, 8, 8), hidden=(16,))
-    for _ in job.train(original, model_config, TrainConfig("digits", epochs=2), "cpu"):
-        pass
+def tiny_run(tmp_path_factory) -> Callable[..., checkpoint.Run]:
+    """tiny_run(path) puts a run folder there: digits, one hidden layer of 16, two epochs.
 
-    def copy(path: Path) -> checkpoint.Run:
-        return checkpoint.open_run(shutil.copytree(original, path))
+    Settings of the model and of the training can differ, as in tiny_run(path, latent_dim=3,
+    beta=100.0); each kind is trained once.
+    """
+    originals: dict[tuple, Path] = {}
+    of_model = {field.name for field in fields(ModelConfig)}
+
+    def copy(path: Path, **settings) -> checkpoint.Run:
+        kind = tuple(sorted(settings.items()))
+        if kind not in originals:
+            originals[kind] = tmp_path_factory.mktemp("original") / "tiny"
+            model = {"image_shape": (1, 8, 8), "hidden": (16,)}
+            training = {"dataset": "digits", "epochs": 2}
+            for name, value in settings.items():
+                (model if name in of_model else training)[name] = value
+            configs = ModelConfig(**model), TrainConfig(**training)
+            for _ in job.train(originals[kind], *configs, "cpu"):
+                pass
+        return checkpoint.open_run(shutil.copytree(originals[kind], path))
 
     return copy
 
@@ -40,6 +81,15 @@ def checkpoints(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "checkpoints"
     path.mkdir()
     monkeypatch.setenv("VAE_CHECKPOINTS", str(path))
+    return path
+
+
+@pytest.fixture
+def no_data(tmp_path, monkeypatch) -> Path:
+    """The empty folder that VAE_DATA names, where no images come with the app either."""
+    path = tmp_path / "no_data"
+    monkeypatch.setenv("VAE_DATA", str(path))
+    monkeypatch.setattr(dataset, "SHIPPED", path)
     return path
 
 

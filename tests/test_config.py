@@ -26,97 +26,53 @@ TRAININGS = [
 ]
 
 
-# (setting, value, what the message must hold besides the setting's name)
-BAD_MODEL = [
-    ("image_shape", None, "None"),
-    ("image_shape", "1x28x28", "'1x28x28'"),
-    ("image_shape", (28, 28), "(28, 28)"),
-    ("image_shape", (1, 1, 28, 28), "(1, 1, 28, 28)"),
-    ("image_shape", (), "()"),
-    ("image_shape", (2, 28, 28), "(2, 28, 28)"),
-    ("image_shape", (1, 0, 28), "[1] (=0) must be at least 1"),
-    ("image_shape", (1, 28, -28), "[2] (=-28) must be at least 1"),
-    ("image_shape", (1, 28, 1025), "[2] (=1025) must be at most 1024"),
-    ("image_shape", (1, 28.0, 28), "[1] (=28.0) must be a whole number"),
-    ("image_shape", (True, 28, 28), "[0] (=True) must be a whole number"),
-    ("image_shape", {"C": 1}, "{'C': 1}"),
-    ("latent_dim", 0, "(=0) must be at least 1"),
-    ("latent_dim", -2, "(=-2) must be at least 1"),
-    ("latent_dim", 1025, "(=1025) must be at most 1024"),
-    ("latent_dim", True, "(=True) must be a whole number"),
-    ("latent_dim", 2.0, "(=2.0) must be a whole number"),
-    ("latent_dim", math.nan, "(=nan) must be a whole number"),
-    ("latent_dim", "2", "(='2') must be a whole number"),
-    ("latent_dim", None, "(=None) must be a whole number"),
-    ("family", "cnn", "(='cnn') must be one of: mlp, conv"),
-    ("family", None, "(=None) must be one of: mlp, conv"),
-    ("family", ["mlp"], "(=['mlp']) must be one of: mlp, conv"),
-    ("hidden", 256, "(=256) must be a list"),
-    ("hidden", "256,128", "(='256,128') must be a list"),
-    ("hidden", None, "(=None) must be a list"),
-    ("hidden", (256, 0), "[1] (=0) must be at least 1"),
-    ("hidden", (16385,), "[0] (=16385) must be at most 16384"),
-    ("hidden", (256, False), "[1] (=False) must be a whole number"),
-    ("hidden", (64.5,), "[0] (=64.5) must be a whole number"),
-    ("hidden", (8,) * 17, "17 layers; it must have at most 16"),
-    ("activation", "swish", "(='swish') must be one of: gelu, relu, silu, tanh"),
-    ("activation", 1, "(=1) must be one of"),
-    ("likelihood", "Bernoulli", "(='Bernoulli') must be one of: bernoulli,"),
-    ("likelihood", {}, "(={}) must be one of"),
+SETTINGS = [
+    (cls, usual, name, setting)
+    for cls, usual in ((ModelConfig, MODEL), (TrainConfig, TRAIN))
+    for name, setting in config.settings(cls).items()
 ]
-BAD_TRAIN = [
-    ("dataset", "", "(='') must be the name of a data set"),
-    ("dataset", None, "(=None) must be the name"),
-    ("dataset", 3, "(=3) must be the name"),
-    ("epochs", 0, "(=0) must be at least 1"),
-    ("epochs", -1, "(=-1) must be at least 1"),
-    ("epochs", 1_000_001, "(=1000001) must be at most 1000000"),
-    ("epochs", 1.5, "(=1.5) must be a whole number"),
-    ("epochs", True, "(=True) must be a whole number"),
-    ("batch_size", 0, "(=0) must be at least 1"),
-    ("batch_size", -64, "(=-64) must be at least 1"),
-    ("batch_size", "64", "(='64') must be a whole number"),
-    ("learning_rate", 0, "(=0) must be above 0"),
-    ("learning_rate", -0.001, "(=-0.001) must be above 0"),
-    ("learning_rate", math.nan, "(=nan) must be finite"),
-    ("learning_rate", math.inf, "(=inf) must be finite"),
-    ("learning_rate", 1e7, "(=10000000.0) must be above 0 and at most 1000000"),
-    ("learning_rate", "fast", "(='fast') must be a number"),
-    ("learning_rate", True, "(=True) must be a number"),
-    ("learning_rate", None, "(=None) must be a number"),
-    ("schedule", "linear", "(='linear') must be one of: one-cycle, cosine, constant"),
-    ("beta", -1.0, "(=-1.0) must be from 0 to"),
-    ("beta", 2e6, "(=2000000.0) must be from 0 to"),
-    ("beta", math.nan, "(=nan) must be finite"),
-    ("beta", -math.inf, "(=-inf) must be finite"),
-    ("beta", [1.0], "(=[1.0]) must be a number"),
-    ("beta", False, "(=False) must be a number"),
-    ("kl_warmup", -0.1, "(=-0.1) must be from 0 to 1"),
-    ("kl_warmup", 1.01, "(=1.01) must be from 0 to 1"),
-    ("kl_warmup", math.nan, "(=nan) must be finite"),
-    ("kl_warmup", "0.3", "(='0.3') must be a number"),
-    ("free_bits", -0.1, "(=-0.1) must be from 0 to"),
-    ("free_bits", math.nan, "(=nan) must be finite"),
-    ("free_bits", "1", "(='1') must be a number"),
-    ("binarise", "yes", "(='yes') must be one of: off, input, all"),
-    ("binarise", True, "(=True) must be one of: off"),
-    ("max_grad_norm", -1, "(=-1) must be from 0 to"),
-    ("max_grad_norm", math.inf, "(=inf) must be finite"),
-    ("weight_average", 1, "must be below 1"),
-    ("weight_average", 1.5, "(=1.5) must be from 0 to 1"),
-    ("weight_average", -0.5, "(=-0.5) must be from 0 to 1"),
-    ("patience", -1, "(=-1) must be at least 0"),
-    ("patience", 2.5, "(=2.5) must be a whole number"),
-    ("patience", True, "(=True) must be a whole number"),
-    ("precision", "float16", "(='float16') must be one of: float32, bfloat16"),
-    ("precision", "auto", "(='auto') must be one of: float32, bfloat16"),
-    ("seed", -1, "(=-1) must be at least 0"),
-    ("seed", 2**63, f"(={2**63}) must be at most"),
-    ("seed", 0.5, "(=0.5) must be a whole number"),
-    ("seed", None, "(=None) must be a whole number"),
+
+
+def unusable(setting: config.Setting) -> list[tuple[object, str]]:
+    """Values that a setting of that kind cannot have, and what the message says of each."""
+    low, high = setting.minimum, setting.maximum
+    number = "must be a whole number" if setting.kind is int else "must be a number"
+    if setting.kind is str:
+        if not setting.choices:
+            return [(value, "must be a name") for value in ("", None, 3)]
+        said = f"must be one of: {', '.join(setting.choices)}"
+        return [(v, said) for v in ("", "Nonesuch", None, 3, True, {}, [setting.choices[0]])]
+    if setting.kind is tuple:
+        lists = [(v, "must be a list") for v in (256, "256,128", None, {})]
+        return [
+            *lists,
+            ((8, low - 1), f"[1] (={low - 1}) must be at least {low}"),
+            ((high + 1,), f"[0] (={high + 1}) must be at most {high}"),
+            ((8, False), "[1] (=False) must be a whole number"),
+            ((64.5,), "[0] (=64.5) must be a whole number"),
+            ((8,) * 17, "17 layers; it must have at most 16"),
+        ]
+    words = [(v, number) for v in (True, "2", None, [1.0])]
+    if setting.kind is int:
+        words += [(v, number) for v in (2.5, 2.0, math.nan)]
+        return [*words, (low - 1, f"must be at least {low}"), (high + 1, f"must be at most {high}")]
+    words += [(v, "must be finite") for v in (math.nan, math.inf, -math.inf)]
+    ends = [low] * setting.above + [high] * setting.below
+    return words + [(v, f"must be {setting.range}") for v in (low - 0.001, high * 2, *ends)]
+
+
+BAD = [(*case[:3], *bad) for case in SETTINGS for bad in unusable(case[3])]
+BAD += [
+    (ModelConfig, MODEL, "image_shape", value, said)
+    for value, said in [
+        *((v, "must be a list") for v in (None, "1x28x28", {"C": 1})),
+        *((v, f"(={v})") for v in ((28, 28), (1, 1, 28, 28), (), (2, 28, 28))),
+        ((1, 0, 28), "[1] (=0) must be at least 1"),
+        ((1, 28, 1025), "[2] (=1025) must be at most 1024"),
+        ((1, 28.0, 28), "[1] (=28.0) must be a whole number"),
+        ((True, 28, 28), "[0] (=True) must be a whole number"),
+    ]
 ]
-BAD = [(ModelConfig, MODEL, *case) for case in BAD_MODEL]
-BAD += [(TrainConfig, TRAIN, *case) for case in BAD_TRAIN]
 
 
 @pytest.mark.parametrize(("cls", "usual", "setting", "value", "told"), BAD)
@@ -128,9 +84,28 @@ def test_an_unusable_value_is_told_with_its_setting(cls, usual, setting, value, 
         assert told in str(raised.value)
 
 
-def test_there_is_a_bad_value_for_every_setting():
-    for cls, cases in ((ModelConfig, BAD_MODEL), (TrainConfig, BAD_TRAIN)):
-        assert {case[0] for case in cases} == {field.name for field in dataclasses.fields(cls)}
+def test_the_ranges_are_far_above_any_use_and_no_further():
+    found = {name: (s.minimum, s.maximum) for *_, name, s in SETTINGS if s.kind is not str}
+    million = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "beta": 0, "free_bits": 0}
+    assert found == {name: (low, 1_000_000) for name, low in million.items()} | {
+        "latent_dim": (1, 1024),
+        "hidden": (1, 16384),
+        "kl_warmup": (0, 1),
+        "max_grad_norm": (0, 1e9),
+        "weight_average": (0, 1),
+        "patience": (0, 1_000_000),
+        "seed": (0, 2**63 - 1),
+    }
+
+
+def test_every_field_but_what_the_data_say_is_a_setting_with_a_place_and_a_text():
+    names = {field.name for cls in (ModelConfig, TrainConfig) for field in dataclasses.fields(cls)}
+    assert {case[2] for case in SETTINGS} == names - {"image_shape", "n_classes"}  # of the data
+    for *_, setting in SETTINGS:
+        assert setting.label
+        assert setting.help.endswith(".")
+        assert setting.group in config.GROUPS
+        assert setting.text.startswith(setting.help)
 
 
 def test_a_convolutional_model_needs_a_stage_and_a_linear_one_none():
@@ -178,6 +153,7 @@ def test_to_dict_names_every_setting_with_a_value_json_can_hold():
         "hidden": (256, 256, 128),
         "activation": "gelu",
         "likelihood": "bernoulli",
+        "n_classes": 0,
     }
     assert TrainConfig("digits", 7).to_dict() == {
         "dataset": "digits",
@@ -194,6 +170,7 @@ def test_to_dict_names_every_setting_with_a_value_json_can_hold():
         "patience": 0,
         "precision": "float32",
         "seed": 0,
+        "condition": "none",
     }
 
 
@@ -296,29 +273,6 @@ def test_from_dict_raises_nothing_but_config_error(cls):
 
     try_values()
     assert len(set(made)) > 20  # usable settings are reached too
-
-
-@pytest.mark.parametrize("name", config.PRESETS)
-@pytest.mark.parametrize("n_train", [1, 1438, 60_000])
-@pytest.mark.parametrize("family", config.FAMILIES)
-def test_a_preset_makes_configs_for_a_data_set_of_any_size(name, n_train, family):
-    model, train = config.preset(name, n_train, family)
-    assert ModelConfig((1, 28, 28), **model).family == family
-    # "auto" is for whoever trains to settle; small layers have no use for it.
-    assert train.pop("precision") == ("auto" if n_train == 60_000 else "float32")
-    assert TrainConfig("mnist", **train).epochs >= 1
-
-
-def test_a_preset_reads_as_many_images_whatever_the_batch():
-    for name in config.PRESETS:
-        _, usual = config.preset(name, 60_000)
-        _, other = config.preset(name, 60_000, batch_size=17)
-        assert other == usual | {"batch_size": 17}
-
-
-def test_a_preset_that_there_is_not_is_told_with_those_there_are():
-    with pytest.raises(ConfigError, match=r"^preset \(='slow'\) must be one of: quick, "):
-        config.preset("slow", 1438)
 
 
 def test_binarised_training_is_held_against_drawn_images():

@@ -12,15 +12,15 @@ once that is wrapped:
     embed(as_vae(model, dataset), dataset)
 """
 
-from vae import datasets
+from vae.analysis.embedding import Embedding, embed
 from vae.config import ModelConfig, TrainConfig
-from vae.elbo import PointTerms, importance_weighted_bound, point_terms
-from vae.embedding import Embedding, embed
-from vae.evidence import Evidence
+from vae.core.elbo import PointTerms, importance_weighted_bound, point_terms
+from vae.core.model import VAE
+from vae.data import catalogue as datasets
 from vae.formats import as_vae
-from vae.model import VAE
-from vae.posterior import exact_posterior
-from vae.training import EpochStats, fit
+from vae.inference.evidence import Evidence
+from vae.inference.quadrature import exact_posterior
+from vae.training.trainer import EpochStats, fit
 
 __all__ = [
     "VAE",

@@ -1,9 +1,16 @@
-"""ModelConfig and TrainConfig: what a model is, how it is trained; checked where they are made."""
+"""ModelConfig and TrainConfig: what a model is, how it is trained; checked where they are made.
+
+A setting is written once, as a field with a `Setting` in its metadata: the check of its value, its
+place in the Train form, its option on the command line and the text of `python -m vae train --help`
+are all made from that.
+"""
 
 import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Self
+
+from vae.errors import UserError
 
 FAMILIES = ("mlp", "conv")
 ACTIVATIONS = ("gelu", "relu", "silu", "tanh")
@@ -11,6 +18,7 @@ LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "gaussian")
 SCHEDULES = ("one-cycle", "cosine", "constant")
 BINARISE = ("off", "input", "all")
 PRECISIONS = ("float32", "bfloat16")
+CONDITIONS = ("none", "label")
 
 # Behind a data set's name: its pixels as 0 or 1, drawn once with their grey level as probability.
 BINARISED = "-binarised"
@@ -18,13 +26,109 @@ BINARISED = "-binarised"
 # Upper bounds keep a damaged or hostile config.json from asking for more than a machine has; they
 # are far above anything the app can show.
 MAX_SIDE = 1024
+MAX_CLASSES = 1000  # of a condition
 MAX_LATENT_DIM = 1024
 MAX_WIDTH = 16384
 MAX_DEPTH = 16
 
+GROUPS = ("Run", "Network and likelihood", "Optimisation")  # of settings, as a person meets them
+_SETTING = "setting"
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """A setting has a value that cannot be used; the message names it, its value and the range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is known of a setting besides its name and its default.
+
+    Attributes:
+        help: what it means, as one or more sentences.
+        label: of its field in the form.
+        group: one of GROUPS.
+        kind: int, float or str; tuple for a list of whole numbers.
+        minimum, maximum: the range of a number, or of each in a list, both ends included.
+        above, below: the minimum, or the maximum, is itself not allowed.
+        choices: the words that it can be; empty for any word.
+        extra: words that a person may give, too, and that are settled before a config is made.
+        unit: of a number.
+        step: of the field in the form; a step below 0.01 shows as many digits and one more.
+        sweeps: whether the form takes several values, for one run each.
+    """
+
+    help: str
+    label: str = ""
+    group: str = GROUPS[0]
+    kind: type = str
+    minimum: float = 0
+    maximum: float = math.inf
+    above: bool = False
+    below: bool = False
+    choices: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    unit: str = ""
+    step: float | None = None
+    sweeps: bool = False
+
+    @property
+    def range(self) -> str:
+        """What its value must be, in words; empty for any word."""
+        if self.kind is str:
+            words = (*self.choices, *self.extra)
+            return f"one of: {', '.join(words)}" if words else ""
+        low, high = _digits(self.minimum), _digits(self.maximum)
+        if not (self.above or self.below):
+            return f"from {low} to {high}"
+        start = f"above {low}" if self.above else f"at least {low}"
+        return f"{start} and {'below' if self.below else 'at most'} {high}"
+
+    @property
+    def text(self) -> str:
+        """What it means, its unit and its range, for a person; without a bound far from any use."""
+        low = "Above" if self.above else "At least"
+        is_open = self.kind is not str and self.maximum >= 1e6
+        range_ = f"{low} {_digits(self.minimum)}" if is_open else self.range
+        parts = [self.help, self.unit, range_]
+        return " ".join(f"{part[0].upper()}{part[1:].rstrip('.')}." for part in parts if part)
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as the config keeps it.
+
+        Raises:
+            ConfigError: it is of the wrong type or out of range.
+        """
+        if self.kind is tuple:
+            return _integers(name, value, int(self.minimum), int(self.maximum))
+        if self.kind is int:
+            return _integer(name, value, int(self.minimum), int(self.maximum))
+        if self.kind is float:
+            is_inside = self.minimum <= _number(name, value) <= self.maximum
+            at_end = (self.above and value == self.minimum) or (
+                self.below and value == self.maximum
+            )
+            if not is_inside or at_end:
+                raise ConfigError(f"{name} (={_brief(value)}) must be {self.range}")
+        elif self.choices:
+            check_choice(name, value, self.choices)
+        elif not isinstance(value, str) or not value:
+            raise ConfigError(f"{name} (={_brief(value)}) must be a name")
+        return value
+
+
+def settings(config: type) -> dict[str, Setting]:
+    """The settings of ModelConfig or TrainConfig that a person chooses, by name."""
+    return {f.name: f.metadata[_SETTING] for f in dataclasses.fields(config) if f.metadata}
+
+
+def _setting(default: Any, help_: str, **known: Any) -> Any:
+    """A field of a config, with what is known of it."""
+    return dataclasses.field(default=default, metadata={_SETTING: Setting(help=help_, **known)})
+
+
+def _check_settings(config: Any) -> None:
+    for name, setting in settings(type(config)).items():
+        object.__setattr__(config, name, setting.check(name, getattr(config, name)))
 
 
 @dataclass(frozen=True)
@@ -33,37 +137,67 @@ class ModelConfig:
 
     Attributes:
         image_shape: (C, H, W) of one image; C is 1 or 3.
-        latent_dim: k, the dimension of z.
-        family: "mlp" or "conv".
-        hidden: encoder sizes from the image inwards, mirrored by the decoder. Widths of the
-            hidden layers for "mlp" (empty: a linear VAE); channels of the stride-2 stages for
-            "conv".
-        activation: one of ACTIVATIONS.
-        likelihood: p(x|z), one of LIKELIHOODS.
+        n_classes: of the label that encoder and decoder are given; 0 for a model without a
+            condition. A training job sets it, by `TrainConfig.condition`.
+
+    The others say in their metadata what they are (`settings`).
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
     """
 
     image_shape: tuple[int, int, int]
-    latent_dim: int = 2
-    family: str = "mlp"
-    hidden: tuple[int, ...] = (256, 256, 128)
-    activation: str = "gelu"
-    likelihood: str = "bernoulli"
+    latent_dim: int = _setting(
+        2,
+        "Dimensions of z.",
+        label="Dimensions k",
+        kind=int,
+        minimum=1,
+        maximum=MAX_LATENT_DIM,
+        sweeps=True,
+    )
+    family: str = _setting(
+        "mlp",
+        "Of fully connected or of convolutional layers.",
+        label="Network",
+        group=GROUPS[1],
+        choices=FAMILIES,
+    )
+    hidden: tuple[int, ...] = _setting(
+        (256, 256, 128),
+        "The encoder's layers from the image inwards; the decoder mirrors them. Widths for "
+        "mlp (none: a linear VAE), channels of the stride-2 stages for conv.",
+        label="Layers",
+        group=GROUPS[1],
+        kind=tuple,
+        minimum=1,
+        maximum=MAX_WIDTH,
+    )
+    activation: str = _setting(
+        "gelu",
+        "Behind each hidden layer.",
+        label="Activation",
+        group=GROUPS[1],
+        choices=ACTIVATIONS,
+    )
+    likelihood: str = _setting(
+        "bernoulli",
+        "Of a pixel, given z.",
+        label="Likelihood p(x|z)",
+        group=GROUPS[1],
+        choices=LIKELIHOODS,
+    )
+    n_classes: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
-        _integer("latent_dim", self.latent_dim, minimum=1, maximum=MAX_LATENT_DIM)
-        _choice("family", self.family, FAMILIES)
-        hidden = _integers("hidden", self.hidden, minimum=1, maximum=MAX_WIDTH)
-        if len(hidden) > MAX_DEPTH:
-            raise ConfigError(f"hidden has {len(hidden)} layers; it must have at most {MAX_DEPTH}")
-        if self.family == "conv" and not hidden:
+        _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
+        _check_settings(self)
+        if len(self.hidden) > MAX_DEPTH:
+            n = len(self.hidden)
+            raise ConfigError(f"hidden has {n} layers; it must have at most {MAX_DEPTH}")
+        if self.family == "conv" and not self.hidden:
             raise ConfigError("hidden (=()) must name at least one stage for family 'conv'")
-        object.__setattr__(self, "hidden", hidden)
-        _choice("activation", self.activation, ACTIVATIONS)
-        _choice("likelihood", self.likelihood, LIKELIHOODS)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
@@ -89,6 +223,8 @@ class ForeignModel:
         likelihood: p(x|z), one of LIKELIHOODS.
         family: whose network it is, in words: "pythae MLP".
         hidden: widths or channels of the encoder's layers from the image inwards.
+        n_classes: of the label that encoder and decoder are given; 0 for a model without a
+            condition.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -99,15 +235,15 @@ class ForeignModel:
     likelihood: str
     family: str
     hidden: tuple[int, ...] = ()
+    n_classes: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
-        _integer("latent_dim", self.latent_dim, minimum=1, maximum=MAX_LATENT_DIM)
-        _choice("likelihood", self.likelihood, LIKELIHOODS)
-        if not isinstance(self.family, str) or not self.family:
-            raise ConfigError(f"family (={_brief(self.family)}) must be a name")
-        hidden = _integers("hidden", self.hidden, minimum=1, maximum=MAX_WIDTH)
-        object.__setattr__(self, "hidden", hidden)
+        _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
+        Setting(help="").check("family", self.family)  # any word
+        ours = settings(ModelConfig)
+        for name in ("latent_dim", "likelihood", "hidden"):
+            object.__setattr__(self, name, ours[name].check(name, getattr(self, name)))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
@@ -116,183 +252,167 @@ class ForeignModel:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a VAE is trained.
+    """How a VAE is trained; the fields say in their metadata what they are (`settings`).
 
     The loss of an image is recon + weight * kl, in nats, where the weight climbs linearly from 0
     to beta over the first `kl_warmup` of all steps (Sonderby et al., 2016): without that climb a
     deep model with few latent dimensions tends to give them up in its first epochs.
 
-    Attributes:
-        dataset: a name that `vae.datasets.names` has, or had.
-        epochs: passes over the training images.
-        batch_size: images per step, over all processes together.
-        learning_rate: Adam's; the highest one for the "one-cycle" schedule (Smith, 2018), the
-            first one for "cosine".
-        schedule: one of SCHEDULES.
-        beta: final weight of the KL term (Higgins et al., 2017); 1 is the evidence lower bound,
-            0 leaves nothing but reconstruction.
-        kl_warmup: share of all steps over which the weight climbs to beta, 0 to 1.
-        free_bits: nats of KL that each latent dimension has for nothing: below them, averaged
-            over the batch, its KL is not pushed down (Kingma et al., 2016, equation 15).
-        binarise: what has its pixels drawn anew as 0 or 1 each time an image is read, with their
-            grey level as the probability of 1: "off", nothing; "input", what the encoder reads,
-            while the decoder is held against the grey image (the expected loss is the same, and
-            the noise keeps a large encoder from fitting each training image); "all", both:
-            dynamic binarisation, with the held-out images drawn once.
-        max_grad_norm: a longer gradient is cut to that length; 0 leaves all as they are.
-        weight_average: decay per step of a running average of the weights, which is then what is
-            evaluated and kept; 0 keeps the last weights.
-        patience: epochs without a better held-out bound after which training ends, and the best
-            weights are kept; 0 trains to the end and keeps the last.
-        precision: of the matrix products, one of PRECISIONS; weights, terms and sums are always
-            float32.
-        seed: of the initial weights, the order of the images and every draw.
-
     Raises:
         ConfigError: a value is of the wrong type or out of range.
     """
 
-    dataset: str
-    epochs: int
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    schedule: str = "one-cycle"
-    beta: float = 1.0
-    kl_warmup: float = 0.3
-    free_bits: float = 0.0
-    binarise: str = "off"
-    max_grad_norm: float = 0.0
-    weight_average: float = 0.0
-    patience: int = 0
-    precision: str = "float32"
-    seed: int = 0
+    dataset: str = _setting(
+        dataclasses.MISSING,
+        "What is learnt: a name that `vae.data.catalogue.names` has, or had.",
+        label="Data",
+    )
+    epochs: int = _setting(
+        dataclasses.MISSING,
+        "Passes over the training images.",
+        label="Epochs",
+        kind=int,
+        minimum=1,
+        maximum=1_000_000,
+        step=1,
+    )
+    batch_size: int = _setting(
+        64,
+        "Images per step, over all processes together.",
+        label="Batch",
+        group=GROUPS[2],
+        kind=int,
+        minimum=1,
+        maximum=1_000_000,
+        step=16,
+    )
+    learning_rate: float = _setting(
+        2e-3,
+        # Smith (2018)
+        "Adam's; the highest one for one-cycle, the first one for cosine.",
+        label="Learning rate",
+        group=GROUPS[2],
+        kind=float,
+        above=True,
+        maximum=1e6,
+        step=1e-4,
+    )
+    schedule: str = _setting(
+        "one-cycle",
+        "Of the learning rate over the steps.",
+        label="Schedule",
+        group=GROUPS[2],
+        choices=SCHEDULES,
+    )
+    beta: float = _setting(
+        1.0,
+        # Higgins et al. (2017)
+        "Final weight of the KL; 1 is the evidence lower bound, 0 leaves nothing but "
+        "reconstruction.",
+        label="β, weight of KL",
+        kind=float,
+        maximum=1e6,
+        sweeps=True,
+    )
+    kl_warmup: float = _setting(
+        0.3,
+        "The share of all steps over which the weight of the KL climbs to its final value.",
+        label="KL warm-up",
+        group=GROUPS[2],
+        kind=float,
+        maximum=1,
+        step=0.05,
+    )
+    free_bits: float = _setting(
+        0.0,
+        # Kingma et al. (2016), equation 15
+        "KL that each dimension has for nothing: below it, averaged over the batch, its KL is "
+        "not pushed down.",
+        label="Free bits",
+        group=GROUPS[2],
+        kind=float,
+        maximum=1e6,
+        unit="nats",
+        step=0.1,
+    )
+    # "input" keeps the expected loss as it is, and its noise keeps a large encoder from fitting
+    # each training image; "all" is dynamic binarisation, with the held-out images drawn once.
+    binarise: str = _setting(
+        "off",
+        "What is drawn anew as 0 or 1 at each read, with the grey level as the probability of "
+        "1: nothing, the encoder's input, or all.",
+        label="Binarise",
+        group=GROUPS[2],
+        choices=BINARISE,
+    )
+    max_grad_norm: float = _setting(
+        0.0,
+        "A longer gradient is cut to that length; 0: none.",
+        label="Clip gradient at",
+        group=GROUPS[2],
+        kind=float,
+        maximum=1e9,
+        step=1.0,
+    )
+    weight_average: float = _setting(
+        0.0,
+        "The decay, per step, of an average of the weights that is then evaluated and kept; "
+        "0: none.",
+        label="Weight average",
+        group=GROUPS[2],
+        kind=float,
+        maximum=1,
+        below=True,
+        step=0.001,
+    )
+    patience: int = _setting(
+        0,
+        "Epochs without a better held-out bound after which training ends, and the best "
+        "weights are kept; 0: never.",
+        label="Patience",
+        group=GROUPS[2],
+        kind=int,
+        maximum=1_000_000,
+        step=5,
+    )
+    precision: str = _setting(
+        "float32",
+        "Of the matrix products; weights, terms and sums are always float32. auto: the faster "
+        "here.",
+        label="Precision",
+        group=GROUPS[2],
+        choices=PRECISIONS,
+        extra=("auto",),
+    )
+    seed: int = _setting(
+        0,
+        "Of the initial weights, the order of the images and every draw.",
+        label="Seed",
+        kind=int,
+        maximum=2**63 - 1,
+        step=1,
+    )
+    condition: str = _setting(
+        "none",
+        # Sohn, Lee & Yan (2015)
+        "What encoder and decoder are told besides: nothing, or the image's label, one-hot: "
+        "q(z|x, y) and p(x|z, y).",
+        label="Condition",
+        group=GROUPS[1],
+        choices=CONDITIONS,
+    )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.dataset, str) or not self.dataset:
-            raise ConfigError(f"dataset (={_brief(self.dataset)}) must be the name of a data set")
-        _integer("epochs", self.epochs, minimum=1, maximum=1_000_000)
-        _integer("batch_size", self.batch_size, minimum=1, maximum=1_000_000)
-        if not 0 < _number("learning_rate", self.learning_rate) <= 1e6:
-            raise ConfigError(
-                f"learning_rate (={_brief(self.learning_rate)}) must be above 0 and at most 1000000"
-            )
-        _choice("schedule", self.schedule, SCHEDULES)
-        _within("beta", self.beta, 0, 1e6)
-        _within("kl_warmup", self.kl_warmup, 0, 1)
-        _within("free_bits", self.free_bits, 0, 1e6)
-        _choice("binarise", self.binarise, BINARISE)
-        _within("max_grad_norm", self.max_grad_norm, 0, 1e9)
-        if _within("weight_average", self.weight_average, 0, 1) == 1:
-            raise ConfigError("weight_average (=1) must be below 1")
-        _integer("patience", self.patience, minimum=0, maximum=1_000_000)
-        _choice("precision", self.precision, PRECISIONS)
-        _integer("seed", self.seed, minimum=0, maximum=2**63 - 1)
+        _check_settings(self)
 
     @property
     def held_out_dataset(self) -> str:
-        """The data set as `vae.datasets.load` knows it: with its pixels drawn, if they were."""
+        """The data set as `catalogue.load` knows it: with its pixels drawn, if they were."""
         name = self.dataset.removesuffix(BINARISED)
         return name + BINARISED if self.binarise == "all" else self.dataset
 
     to_dict = ModelConfig.to_dict
     from_dict = classmethod(ModelConfig.from_dict.__func__)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Settings for a purpose, of which every one can still be changed.
-
-    Attributes:
-        summary: what it costs.
-        note: what it is, what it costs and what it reaches.
-        hidden, conv: layers for the families "mlp" and "conv".
-        n_images: training images read in all, each epoch anew, of a large data set.
-        n_steps: steps in all for a small one.
-        train: other settings of TrainConfig.
-    """
-
-    summary: str
-    note: str
-    hidden: tuple[int, ...]
-    conv: tuple[int, ...]
-    n_images: int
-    n_steps: int
-    train: dict[str, Any]
-
-
-PRESETS = {
-    "quick": Preset(
-        "40 s",
-        "MLP 512-256-128 and 18 passes over MNIST: 40 s on two cores, a held-out -ELBO of 137.4 "
-        "nats. Small data sets: 4,500 steps.",
-        hidden=(512, 256, 128),
-        conv=(32, 64),
-        n_images=1_080_000,
-        n_steps=4500,
-        train={"batch_size": 256, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
-    ),
-    "standard": Preset(
-        "3 min",
-        "MLP 1024-512-256 and 60 passes over MNIST: 3 minutes on two cores, 132.8 nats. Small data "
-        "sets: 9,000 steps.",
-        hidden=(1024, 512, 256),
-        conv=(32, 64),
-        n_images=3_600_000,
-        n_steps=9000,
-        train={"batch_size": 512, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
-    ),
-    "best": Preset(
-        "18 min",
-        "The same network and 320 passes over MNIST, the encoder reading pixels drawn as 0 or 1: "
-        "18 minutes on two cores, 129.2 nats. Small data sets: 18,000 steps.",
-        hidden=(1024, 512, 256),
-        conv=(32, 64, 128),
-        n_images=19_200_000,
-        n_steps=18000,
-        train={
-            "batch_size": 512,
-            "learning_rate": 2e-3,
-            "binarise": "input",
-            "max_grad_norm": 1000.0,
-        },
-    ),
-}
-# Below so many training images a data set is small: it is read many times over, in small batches.
-_SMALL = 20_000
-_SMALL_BATCH = 64
-
-
-def preset(
-    name: str, n_train: int, family: str = "mlp", batch_size: int | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of a preset for a data set of that size: for ModelConfig, and for TrainConfig.
-
-    Args:
-        name: a key of PRESETS.
-        n_train: training images.
-        family: of the network.
-        batch_size: another one than the preset's; as many images are read.
-
-    Raises:
-        ConfigError: no such preset.
-    """
-    _choice("preset", name, tuple(PRESETS))
-    found, small = PRESETS[name], is_small(n_train)
-    batch = _SMALL_BATCH if small else found.train["batch_size"]
-    n_images = found.n_steps * batch if small else found.n_images
-    hidden = found.conv if family == "conv" else (256, 256, 128) if small else found.hidden
-    train = found.train | {
-        "batch_size": batch if batch_size is None else batch_size,
-        "epochs": max(1, min(1000, round(n_images / n_train))),
-        # Small layers spend longer on the conversions than they save.
-        "precision": "float32" if small else "auto",
-    }
-    return {"family": family, "hidden": hidden}, train
-
-
-def is_small(n_train: int) -> bool:
-    """Whether presets count steps for a data set of so many training images, and not passes."""
-    return n_train < _SMALL
 
 
 def parse_hidden(text: str) -> tuple[int, ...]:
@@ -312,11 +432,11 @@ def parse_hidden(text: str) -> tuple[int, ...]:
 def _from_dict(cls: type, values: Any) -> Any:
     if not isinstance(values, dict):
         raise ConfigError(f"{cls.__name__} must be a JSON object, not {_brief(values)}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {f.name: f for f in dataclasses.fields(cls)}
     if unknown := sorted(set(values) - set(fields), key=_brief):
         raise ConfigError(f"{cls.__name__} has no setting {_brief(unknown[0])}")
-    for name, field in fields.items():
-        if field.default is dataclasses.MISSING and name not in values:
+    for name, known in fields.items():
+        if known.default is dataclasses.MISSING and name not in values:
             raise ConfigError(f"{cls.__name__} lacks the setting '{name}'")
     return cls(**values)
 
@@ -363,12 +483,12 @@ def _number(name: str, value: Any) -> float:
     return value
 
 
-def _within(name: str, value: Any, minimum: float, maximum: float) -> float:
-    if not minimum <= _number(name, value) <= maximum:
-        raise ConfigError(f"{name} (={_brief(value)}) must be from {minimum:g} to {maximum:g}")
-    return value
+def _digits(value: float) -> str:
+    """A bound as one writes it: 1000000, not 1e+06."""
+    return str(value) if isinstance(value, int) else f"{value:.12g}"
 
 
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raises ConfigError if the value is none of those."""
     if value not in choices:
         raise ConfigError(f"{name} (={_brief(value)}) must be one of: {', '.join(choices)}")

@@ -1,12 +1,44 @@
 """The app without a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages.live_panel import LivePanel
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
+from vae.analysis.embedding import Embedding
+from vae.runs import checkpoint
+from vae.ui.results.store import RESULTS
+
 APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages_searched_once() -> Iterator[None]:
+    """AppTest has Streamlit search every installed package for components, for each app anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        found = manifest_scanner.scan_component_manifests()
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_results() -> Iterator[None]:
+    """What one test had computed is not there for the next, and what it began ends with it."""
+    yield
+    RESULTS.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_fault_of_ours(request, caplog):
+    """A fault is a sentence on the page, and no exception that AppTest would show."""
+    yield
+    if request.module.__name__.rpartition(".")[2] != "test_faults":
+        faults = [r for r in caplog.get_records("call") if r.name == "vae.ui.faults"]
+        assert not faults, faults[0].exc_text
 
 
 @pytest.fixture
@@ -30,3 +62,29 @@ def app(cold_app, monkeypatch) -> AppTest:
 
     monkeypatch.setattr(app_test, "PagesManager", WarmPagesManager)
     return cold_app
+
+
+@pytest.fixture
+def explore(app, checkpoints, tiny_run) -> AppTest:
+    """Explore, on a small model."""
+    tiny_run(checkpoints / "tiny")
+    return app.run()
+
+
+@pytest.fixture
+def panel(explore) -> LivePanel:
+    """Its live panel."""
+    return LivePanel(explore)
+
+
+@pytest.fixture
+def points(app, checkpoints, tiny_run) -> AppTest:
+    """Points, on a small model."""
+    tiny_run(checkpoints / "tiny")
+    return app.run().switch_page("pages/points.py").run()
+
+
+@pytest.fixture
+def embedding(points, checkpoints) -> Embedding:
+    """What is stored with that model."""
+    return checkpoint.open_run(checkpoints / "tiny").load_embedding()

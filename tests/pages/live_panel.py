@@ -1,6 +1,6 @@
 """The browser's side of the live panel: what it was sent, and what it says back.
 
-AppTest runs no JavaScript; here stands what Streamlit's own client would send for live.js.
+AppTest runs no JavaScript; here stands what Streamlit's own client would send for js/streamlit.js.
 """
 
 import json

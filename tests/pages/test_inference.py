@@ -10,11 +10,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from vae import checkpoint, datasets, inference
-from vae.config import ModelConfig
-from vae.datasets import to_unit
-from vae.elbo import log_likelihood
-from vae.posterior import Lattice
+from vae.core.elbo import log_likelihood
+from vae.data import catalogue
+from vae.data.dataset import to_unit
+from vae.inference import gap
+from vae.inference.density import Lattice
+from vae.runs import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,8 +48,8 @@ def numbers_of(page: AppTest) -> str:
 def test_the_sum_on_the_page_is_the_librarys_and_closes(page, run):
     no_trouble(page)
     model = run.load_model().requires_grad_(False)
-    x = to_unit(datasets.load("digits").images[0])
-    found = inference.infer(model, x, 0, lattice=Lattice(model))
+    x = to_unit(catalogue.load("digits").images[0])
+    found = gap.infer(model, x, 0, lattice=Lattice(model))
     shown = metrics(page)
     assert shown["log p(x), nats"] == pytest.approx(found.log_px, abs=0.006)
     assert shown["ELBO, nats"] == pytest.approx(found.elbo, abs=0.006)
@@ -75,10 +76,10 @@ def test_another_point_has_other_numbers_and_the_choice_is_shared(page):
 
 def test_every_number_of_the_walk_through_is_the_librarys(page, run):
     model = run.load_model().requires_grad_(False)
-    x = to_unit(datasets.load("digits").images[0])
+    x = to_unit(catalogue.load("digits").images[0])
     lattice = Lattice(model)
-    found = inference.infer(model, x, 0, lattice=lattice)
-    split = inference.split_gap(model, x, 0, found, lattice)
+    found = gap.infer(model, x, 0, lattice=lattice)
+    split = gap.split_gap(model, x, 0, found, lattice)
     text = numbers_of(page)
     for value in (
         *(found.log_px, found.elbo, found.gap, found.kl, found.residual),
@@ -90,17 +91,15 @@ def test_every_number_of_the_walk_through_is_the_librarys(page, run):
         assert f"{value:.3f}" in text, value
 
 
-@pytest.mark.parametrize("section", ["Monte Carlo", "Gradients", "Importance weights"])
-def test_each_section_opens(page, section):
-    page.segmented_control(key="section").set_value(section).run()
-    no_trouble(page)
-    shown = " ".join(caption.value for caption in page.caption)
-    expected = {
+def test_each_section_opens(page):
+    for section, words in {
         "Monte Carlo": "closed form",
         "Gradients": "same mean",
         "Importance weights": "log p(x)",
-    }
-    assert expected[section] in shown
+    }.items():
+        page.segmented_control(key="section").set_value(section).run()
+        no_trouble(page)
+        assert words in " ".join(caption.value for caption in page.caption)
 
 
 def test_a_step_of_the_derivation_opens_the_section_that_shows_it(page):
@@ -122,7 +121,7 @@ def test_more_draws_and_another_seed_change_the_estimates(page):
 
 
 def test_annealing_is_told_when_asked_for(page, monkeypatch):
-    from vae import annealing
+    from vae.inference import annealing
 
     def quick(model, x, generator, progress=None):
         if progress:
@@ -153,23 +152,17 @@ def test_the_whole_set_is_offered_computed_and_kept(page, run):
     assert worst["point"].iloc[0] == int(np.argmax(found.gap))
 
 
-def test_where_images_are_not_at_hand_the_rest_lives(app, checkpoints, monkeypatch, tmp_path):
+def test_where_images_are_not_at_hand_the_rest_lives(app, checkpoints, no_data):
     shutil.copytree(ROOT / "checkpoints" / "mnist-2d", checkpoints / "mnist-2d")
-    monkeypatch.setenv("VAE_DATA", str(tmp_path / "nowhere"))
     app.run().switch_page("pages/inference.py").run()
     assert not app.exception
     assert any("not at hand" in caption.value for caption in app.caption)
-    assert app.number_input[0].value == 0
+    assert app.number_input[0].value == 33  # where the app opens
 
 
 @pytest.mark.parametrize("latent_dim", [1, 3])
-def test_other_numbers_of_dimensions(app, checkpoints, latent_dim):
-    from vae import job
-    from vae.config import TrainConfig
-
-    config = ModelConfig((1, 8, 8), latent_dim, hidden=(16,))
-    for _ in job.train(checkpoints / "other", config, TrainConfig("digits", epochs=1), "cpu"):
-        pass
+def test_other_numbers_of_dimensions(app, checkpoints, latent_dim, tiny_run):
+    tiny_run(checkpoints / "other", latent_dim=latent_dim)
     app.run().switch_page("pages/inference.py").run()
     no_trouble(app)
     shown = " ".join(caption.value for caption in app.caption)

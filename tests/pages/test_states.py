@@ -1,23 +1,40 @@
 """Every page with no checkpoint at all, a tiny one, broken ones: a sentence, never a traceback."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from live_panel import LivePanel
+from pages.live_panel import LivePanel
 from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from vae import checkpoint
+from vae.analysis.embedding import embed
 from vae.config import ModelConfig, TrainConfig
-from vae.datasets import Dataset
-from vae.embedding import embed
+from vae.core.model import VAE
+from vae.data.dataset import Dataset, DatasetError
 from vae.live import pack
-from vae.live.program import UnsupportedLayer
-from vae.model import VAE
+from vae.live.recording import UnsupportedLayer
+from vae.runs import checkpoint
+from vae.runs.status import Status, write_status
 
-PAGES = ("explore", "points", "train")
+# What stands on each page once there is a checkpoint: so many numbers, so many charts.
+SHOWN = {
+    "explore": (4, 1),
+    "points": (4, 6),
+    "traverse": (0, 1),
+    "train": (6, 1),
+    "inference": (6, 3),
+    "gaussians": (0, 0),  # it needs none
+    "diagnose": (8, 2),
+    "compare": (0, 0),  # it needs two
+}
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = tuple(SHOWN)
+ALONE = "is the only checkpoint there is: train another on the same data to compare them."
 
 
 def show(app: AppTest, name: str) -> AppTest:
@@ -33,26 +50,41 @@ def all_text(app: AppTest) -> str:
     return "\n".join(str(element.value) for element in elements).replace("\\", "")
 
 
+def assert_shown(app: AppTest, page: str) -> None:
+    """The page with the one checkpoint that can be opened."""
+    assert not app.error
+    assert (len(app.metric), len(app.get("plotly_chart"))) == SHOWN[page]
+    (name,) = (option.partition(" · ")[0] for option in app.sidebar.selectbox[0].options)
+    if page == "gaussians":
+        assert app.session_state["gaussians_in"] == "plane"
+    if page == "compare":
+        assert f"{name} {ALONE}" in all_text(app)
+
+
+def assert_offers_training(app: AppTest, page: str) -> None:
+    assert not app.error
+    assert not app.sidebar.selectbox
+    assert not app.metric
+    if page == "train":
+        assert "Nothing has been trained yet" in all_text(app)
+    elif page != "gaussians":
+        assert "Train one: digits takes less than a minute." in all_text(app)
+        assert [link.proto.label for link in app.main.get("page_link")] == ["Train a model"]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_checkpoint_at_all_says_how_to_get_one(app, page, checkpoints):
-    show(app, page)
-    assert "rain" in all_text(app)
-    assert not app.sidebar.selectbox
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_folder_that_does_not_exist_is_like_an_empty_one(app, page, checkpoints):
-    checkpoints.rmdir()
-    assert not show(app, page).error
+    assert_offers_training(show(app, page), page)
+    shutil.rmtree(checkpoints)
+    assert_offers_training(app.run(), page)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_tiny_checkpoint_is_shown(app, page, checkpoints, tiny_run):
     tiny_run(checkpoints / "tiny")
-    show(app, page)
-    assert not app.error
-    assert app.sidebar.selectbox[0].options == ["tiny"]
-    assert len(app.metric) >= 3
+    assert_shown(show(app, page), page)
+    (option,) = app.sidebar.selectbox[0].options
+    assert option.startswith("tiny · digits, k = 2")
 
 
 def break_config(path):
@@ -78,36 +110,37 @@ def change_config(path):
     return "not of one run"
 
 
-@pytest.mark.parametrize("damage", [break_config, lose_weights, truncate_weights, change_config])
 @pytest.mark.parametrize("page", PAGES)
-def test_a_broken_checkpoint_is_named_and_the_others_stay_usable(
-    app, page, damage, checkpoints, tiny_run
-):
-    reason = damage(tiny_run(checkpoints / "broken").path)
+def test_broken_checkpoints_are_named_and_the_others_stay_usable(app, page, checkpoints, tiny_run):
+    damages = (break_config, lose_weights, truncate_weights, change_config)
+    reasons = {d.__name__: d(tiny_run(checkpoints / d.__name__).path) for d in damages}
     tiny_run(checkpoints / "good")
-    show(app, page)
-    assert app.sidebar.selectbox[0].options == ["good"]
-    text = all_text(app)
-    assert "broken" in text
-    assert reason in text
-    assert len(app.metric) >= 3  # the good one is on the page
+    assert_shown(show(app, page), page)
+    (option,) = app.sidebar.selectbox[0].options
+    assert option.startswith("good · digits, k = 2")
+    captions = [caption.value.replace("\\", "") for caption in app.sidebar.caption]
+    for name, reason in reasons.items():
+        assert any(f"**{name}** cannot be opened" in c and reason in c for c in captions)
 
 
-@pytest.mark.parametrize("page", ["explore", "points"])
+@pytest.mark.parametrize("page", PAGES)
 def test_only_a_broken_checkpoint_says_why_and_offers_training(app, page, checkpoints, tiny_run):
     reason = truncate_weights(tiny_run(checkpoints / "broken").path)
-    text = all_text(show(app, page))
-    assert reason in text
-    assert "Train one" in text
+    assert_offers_training(show(app, page), page)
+    assert reason in all_text(app)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_nan_weights_are_named_with_their_tensor(app, page, checkpoints, tiny_run):
     run = tiny_run(checkpoints / "tiny")
+    tiny_run(checkpoints / "whole")
     state = load_file(run.path / "model.safetensors")
     state["encoder.mu.weight"][0, 0] = torch.nan
     save_file(state, run.path / "model.safetensors")
-    assert "'encoder.mu.weight' holds NaN" in all_text(show(app, page))
+    show(app, page)
+    assert "'encoder.mu.weight' holds NaN" in all_text(app)
+    app.sidebar.selectbox[0].select("whole").run()  # beside which the other can still be chosen
+    assert not app.exception
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -128,12 +161,12 @@ def test_a_missing_embedding_is_computed(app, checkpoints, tiny_run):
 def test_without_the_data_set_the_map_and_the_terms_are_still_there(
     app, page, checkpoints, tiny_run, monkeypatch
 ):
-    from vae.ui import cache
+    from vae.ui.results import loaded
 
     def nothing_there(*_):
-        raise cache.datasets.DatasetError("digits is not here")
+        raise DatasetError("digits is not here")
 
-    monkeypatch.setattr(cache, "dataset", nothing_there)
+    monkeypatch.setattr(loaded, "dataset", nothing_there)
     tiny_run(checkpoints / "tiny")
     show(app, page)
     assert "digits is not here" in all_text(app)
@@ -170,7 +203,7 @@ def test_a_cold_deep_link_has_the_same_frame_as_any_other_visit(
     cold_app.switch_page(f"pages/{page}.py").run()  # begins at the page's own file
     assert not cold_app.exception
     assert [box.label for box in cold_app.sidebar.selectbox] == ["Checkpoint", "Data"]
-    assert len(cold_app.metric) >= 3
+    assert_shown(cold_app, page)
 
 
 @pytest.mark.parametrize(
@@ -218,13 +251,12 @@ def test_any_width_of_the_posterior_has_sliders(logvar, app, checkpoints, tiny_r
     assert len(app.slider) == 4
 
 
-def test_a_map_opens_without_a_download_and_offers_one(app, checkpoints, monkeypatch, tmp_path):
+def test_a_map_opens_without_a_download_and_offers_one(app, checkpoints, monkeypatch, no_data):
     import torchvision.datasets
 
     def unwanted(*arguments):
         raise AssertionError("nobody asked for a download")
 
-    monkeypatch.setenv("VAE_DATA", str(tmp_path / "empty"))
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", unwanted)
     config = ModelConfig((1, 28, 28), hidden=(8,))
     run = checkpoint.create(checkpoints / "m", config, TrainConfig("mnist", epochs=1))
@@ -237,3 +269,28 @@ def test_a_map_opens_without_a_download_and_offers_one(app, checkpoints, monkeyp
     assert len(app.metric) == 4
     assert "MNIST is not in" in all_text(app)
     assert any(button.label == "Fetch MNIST, 12 MB" for button in app.button)
+
+
+def fail(run: checkpoint.Run) -> str:
+    write_status(run.path, Status("failed", message="the loss is not finite"))
+    return "training failed"
+
+
+def collapse(run: checkpoint.Run) -> str:
+    stored = run.load_embedding()
+    arrays = {name: np.zeros_like(stored.mu) for name in ("mu", "logvar", "kl_per_dim")}
+    checkpoint.save_embedding(run, replace(stored, **arrays))
+    return "collapsed"
+
+
+@pytest.mark.parametrize("damage", [fail, collapse])
+def test_a_run_that_failed_or_collapsed_says_so_in_the_picker(app, checkpoints, damage):
+    for name in ("bad", "good"):
+        shutil.copytree(ROOT / "checkpoints" / "digits-2d", checkpoints / name)
+    what = damage(checkpoint.open_run(checkpoints / "bad"))
+    show(app, "explore")
+    picker = app.sidebar.selectbox[0]
+    assert picker.options == [f"bad · digits, k = 2 · {what}", "good · digits, k = 2"]
+    assert any(what.capitalize() in badge.value for badge in app.sidebar.markdown)
+    picker.set_value("good").run()
+    assert not any(what.capitalize() in badge.value for badge in app.sidebar.markdown)

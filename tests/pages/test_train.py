@@ -2,19 +2,25 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from vae import checkpoint, job, workbench
+from vae import config
+from vae.config import ModelConfig, TrainConfig
+from vae.data import builtin
+from vae.runs import checkpoint, queue
+from vae.runs.status import read_status
+from vae.ui.results import waiting
 
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch) -> list[str]:
     """What would have been started: no test here trains in another process."""
     calls = []
-    monkeypatch.setattr(workbench, "start_worker", lambda folder: calls.append("worker"))
-    monkeypatch.setattr(workbench, "start_now", lambda path: calls.append(path.name))
+    monkeypatch.setattr(queue, "start_worker", lambda folder: calls.append("worker"))
+    monkeypatch.setattr(queue, "start_now", lambda path: calls.append(path.name))
     return calls
 
 
@@ -24,9 +30,20 @@ def train(app, checkpoints, tiny_run) -> AppTest:
     return app.run().switch_page("pages/train.py").run()
 
 
+def runs_in(folder: Path) -> set[str]:
+    """Without what is kept beside them, such as the names that are reserved."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def press_train(app: AppTest) -> list[str]:
     next(button for button in app.button if button.label.startswith("Train")).click().run()
     assert not app.exception
+    return [error.value.replace("\\", "") for error in app.error]
+
+
+def refused(app: AppTest) -> list[str]:
+    """What is said before anything is pressed, which then cannot be."""
+    assert next(button for button in app.button if button.label.startswith("Train")).disabled
     return [error.value.replace("\\", "") for error in app.error]
 
 
@@ -34,20 +51,14 @@ def press_train(app: AppTest) -> list[str]:
     ("label", "value", "sentence"),
     [
         ("Epochs", 0, "epochs (=0) must be at least 1"),
-        ("Epochs", -1, "epochs (=-1) must be at least 1"),
-        ("Batch", 0, "batch_size (=0) must be at least 1"),
-        ("KL warm-up", 1.5, "kl_warmup (=1.5) must be from 0 to 1"),
-        ("Free bits", -0.5, "free_bits (=-0.5) must be from 0"),
-        ("Weight average", 1.0, "weight_average (=1) must be below 1"),
-        ("Patience", -2, "patience (=-2) must be at least 0"),
-        ("Seed", -1, "seed (=-1) must be at least 0"),
+        ("Weight average", 1.0, "weight_average (=1.0) must be at least 0 and below 1"),
         ("Learning rate", 0.0, "learning_rate (=0.0) must be above 0"),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, train, checkpoints):
     next(box for box in train.number_input if box.label == label).set_value(value).run()
-    assert any(sentence in error for error in press_train(train))
-    assert [path.name for path in checkpoints.iterdir()] == ["tiny"]
+    assert any(sentence in error for error in refused(train))
+    assert runs_in(checkpoints) == {"tiny"}
 
 
 @pytest.mark.parametrize(
@@ -58,31 +69,25 @@ def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, 
         ("Name", "", "name (='') must be"),
         ("Name", "tiny", "a run named 'tiny' exists already"),
         ("Widths", "64,many", "hidden (='64,many') must be whole numbers"),
-        ("Widths", "-4", "hidden[0] (=-4) must be at least 1"),
         ("Dimensions k", "0", "latent_dim (=0) must be at least 1"),
-        ("Dimensions k", "2, -3", "latent_dim (=-3) must be at least 1"),
         ("Dimensions k", "two", "latent_dim (='two') must be one or more whole numbers"),
         ("Dimensions k", "2, 2", "latent_dim (='2, 2') must be 1 to 12 different values"),
-        ("Dimensions k", "", "latent_dim (='') must be 1 to 12 different values"),
-        ("β, weight of KL", "-1", "beta (=-1.0) must be from 0 to"),
         ("β, weight of KL", "1; 2", "beta (='1; 2') must be one or more numbers"),
         ("β, weight of KL", "nan", "beta (=nan) must be finite"),
     ],
 )
 def test_a_text_that_cannot_be_used_is_quoted(label, text, sentence, train, checkpoints):
     next(box for box in train.text_input if box.label == label).set_value(text).run()
-    assert any(sentence in error for error in press_train(train))
-    assert [path.name for path in checkpoints.iterdir()] == ["tiny"]
+    assert any(sentence in error for error in refused(train))
+    assert runs_in(checkpoints) == {"tiny"}
 
 
 def test_a_data_set_that_cannot_be_fetched_says_what_to_do(train, monkeypatch, tmp_path):
-    import torchvision.datasets
-
-    def no_network(*arguments, **options):
-        raise RuntimeError("no network")
+    def no_network(*arguments):
+        raise OSError("no network")
 
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "empty"))
-    monkeypatch.setattr(torchvision.datasets.KMNIST, "download", no_network)
+    monkeypatch.setattr(builtin, "_fetch", no_network)
     train.selectbox(key="train_data").set_value("kmnist").run()
     errors = press_train(train)
     assert any("could not be fetched" in error and ".gz" in error for error in errors)
@@ -125,9 +130,44 @@ def test_train_queues_one_run_and_watches_it(train, checkpoints, started):
     text(train, "Name", "mine")
     assert press_train(train) == []
     assert started == ["worker"]
-    assert job.status(checkpoints / "mine").state == "queued"
+    assert read_status(checkpoints / "mine").state == "queued"
     assert train.selectbox(key="watched").value == "mine"
-    assert any("In the queue at epoch 0 of 200. It is the next." in i.value for i in train.info)
+    assert any(
+        "In the queue at epoch 0 of 200. It is the next: the process" in i.value for i in train.info
+    )
+
+
+def test_two_visitors_are_proposed_different_names(train, checkpoints):
+    def proposed(app: AppTest) -> str:
+        return next(box.value for box in app.text_input if box.label == "Name")
+
+    other = AppTest.from_file(train._script_path, default_timeout=60).run()
+    other.switch_page("pages/train.py").run()
+    assert (proposed(train), proposed(other.run())) == ("digits-2d", "digits-2d-2")
+    for app in (train, other):
+        assert press_train(app.run()) == []
+    assert runs_in(checkpoints) == {"tiny", "digits-2d", "digits-2d-2"}
+    # Those are taken, and what is proposed next differs again.
+    assert proposed(train.run()) != proposed(other.run())
+    assert press_train(train) == []
+    assert len(runs_in(checkpoints)) == 4
+
+
+def test_a_name_that_somebody_took_meanwhile_is_no_longer_proposed(train, checkpoints, tiny_run):
+    tiny_run(checkpoints / "digits-2d")
+    assert press_train(train.run()) == []
+    assert runs_in(checkpoints) == {"tiny", "digits-2d", "digits-2d-2"}
+
+
+def test_every_setting_has_a_field_that_says_what_it_is(train):
+    fields = {
+        field.label: field.help
+        for field in (*train.text_input, *train.number_input, *train.selectbox)
+    }
+    settings = config.settings(ModelConfig) | config.settings(TrainConfig)
+    for name in settings.keys() - {"dataset", "hidden"}:
+        assert fields[settings[name].label].startswith(settings[name].text)
+    assert fields["Widths"] == settings["hidden"].text
 
 
 def test_a_run_can_be_started_beside_the_others(train, started):
@@ -147,15 +187,15 @@ def test_several_values_make_a_sweep(train, checkpoints):
     assert set(runs) == {"tiny", *(f"s-k{k}-beta{b}" for k in (2, 5) for b in ("0", "1.5", "100"))}
     made = runs["s-k5-beta1.5"]
     assert (made.model_config.latent_dim, made.train_config.beta) == (5, 1.5)
-    assert workbench.queued(checkpoints)[0].name == "s-k2-beta0"
+    assert queue.queued(checkpoints)[0].name == "s-k2-beta0"
 
 
 def test_a_sweep_with_one_name_taken_makes_nothing(train, checkpoints, tiny_run, started):
     tiny_run(checkpoints / "s-beta2")
     text(train, "β, weight of KL", "1, 2")
     text(train, "Name", "s")
-    assert any("'s-beta2' exists already" in error for error in press_train(train))
-    assert {path.name for path in checkpoints.iterdir()} == {"tiny", "s-beta2"}
+    assert any("'s-beta2' exists already" in error for error in refused(train))
+    assert runs_in(checkpoints) == {"tiny", "s-beta2"}
     assert started == []
 
 
@@ -175,7 +215,7 @@ def test_a_run_is_renamed_and_still_watched(train, checkpoints):
     text(train, "New name", "other")
     assert press(train, "Rename") == []
     assert train.selectbox(key="watched").value == "other"
-    assert [path.name for path in checkpoints.iterdir()] == ["other"]
+    assert runs_in(checkpoints) == {"other"}
 
 
 def test_a_name_that_is_taken_renames_nothing(train, checkpoints, tiny_run):
@@ -185,7 +225,7 @@ def test_a_name_that_is_taken_renames_nothing(train, checkpoints, tiny_run):
     text(train, "New name", "other")
     assert any("'other' exists already" in error for error in press(train, "Rename"))
     assert train.selectbox(key="watched").value == "tiny"
-    assert {path.name for path in checkpoints.iterdir()} == {"tiny", "other"}
+    assert runs_in(checkpoints) == {"tiny", "other"}
 
 
 def test_a_deletion_can_be_undone(train, checkpoints, tiny_run):
@@ -211,18 +251,24 @@ def test_a_stopped_run_is_resumed_through_the_queue(train, checkpoints, started)
     write_state(checkpoints, "stopped")
     train.run()
     assert press(train, "Resume") == []
-    assert job.status(checkpoints / "tiny").state == "queued"
+    assert read_status(checkpoints / "tiny").state == "queued"
     assert started == ["worker"]
     press(train, "Stop")
-    assert job.status(checkpoints / "tiny").state == "stopped"
+    assert read_status(checkpoints / "tiny").state == "stopped"
 
 
-def test_the_queue_says_how_many_come_first_and_why_its_process_ended(train, checkpoints):
+def test_the_queue_says_what_comes_first_and_why_its_process_ended(
+    train, checkpoints, started, monkeypatch
+):
     for name in ("a", "b"):
         text(train, "Name", name)
         press_train(train)
-    assert any("1 before it." in info.value for info in train.info)
-    (checkpoints / workbench.WORKER_LOG).write_text("no room\n")
+    assert any("It waits for a." in info.value for info in train.info)
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "in_training", lambda folder: folder / "tiny")
+        train.run()
+        assert any("It waits for tiny, a." in info.value for info in train.info)
+    (checkpoints / queue.WORKER_LOG).write_text("no room\n")
     train.selectbox(key="watched").set_value("a").run()
     assert any("ended: no room" in info.value for info in train.info)
 
@@ -236,6 +282,7 @@ def test_an_extreme_end_is_explained(beta, kl, expected, train, checkpoints):
     config = json.loads((path / "config.json").read_text())
     config["train"]["beta"] = beta
     (path / "config.json").write_text(json.dumps(config))
+    (path / "embedding.safetensors").unlink()  # whose terms come first
     rows = checkpoint.open_run(path).load_metrics()
     checkpoint.save_metrics(checkpoint.open_run(path), [row | {"kl": kl} for row in rows])
     train.run()
@@ -267,24 +314,20 @@ def write_state(checkpoints, state: str) -> None:
 
 
 def test_a_download_shows_how_far_it_is(train, monkeypatch, tmp_path):
-    import torchvision.datasets
-
-    from vae.ui import cache
-
     shown = []
     bar = type("Bar", (), {"progress": lambda self, *a: shown.append(a), "empty": lambda self: 0})
-    monkeypatch.setattr(cache.st, "progress", lambda *arguments: bar())
+    monkeypatch.setattr(waiting.st, "progress", lambda *arguments: bar())
     monkeypatch.setenv("VAE_DATA", str(tmp_path))
 
-    def slow_and_broken(self):
-        file = tmp_path / "KMNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    def slow_and_broken(urls, file, md5):
         file.parent.mkdir(parents=True)
         file.write_bytes(bytes(10_620_444))  # half of the whole
-        time.sleep(1)
-        raise RuntimeError("the network went away")
+        time.sleep(1.5)
+        raise OSError("the network went away")
 
-    monkeypatch.setattr(torchvision.datasets.KMNIST, "download", slow_and_broken)
+    monkeypatch.setattr(builtin, "_fetch", slow_and_broken)
     train.selectbox(key="train_data").set_value("kmnist").run()
     errors = press_train(train)
     assert any("the network went away" in error for error in errors)
-    assert (0.5, "Fetching KMNIST: 10.6 of 21.2 MB") in shown
+    text = next(text for share, text in shown if share == 0.5).replace("\\", "")
+    assert text.startswith("Fetching KMNIST: 10.6 of 21.2 MB")

@@ -11,16 +11,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from vae import config, datasets, job, workbench
 from vae.bench import live
-from vae.checkpoint import Run
 from vae.config import ModelConfig, TrainConfig
-from vae.training import choose_device, fastest_precision
+from vae.data import catalogue
+from vae.errors import UserError
+from vae.runs import job, queue
+from vae.runs.checkpoint import Run
+from vae.runs.status import read_status, request_stop
+from vae.training import presets
+from vae.training.device import choose_device, fastest_precision
 
 _SWITCHES = 6  # of pages
 _STOP_S = 60.0  # a training that was asked to stop has so long
 # What is on a page once it is there: the panel draws, the table has its rows.
-_EXPLORE = "() => globalThis.elboRoom?.panel.model && elboRoom.panel.map.plot?.isConnected"
+_EXPLORE = "() => globalThis.elboRoom?.panel.scene.model && elboRoom.panel.map.plot?.isConnected"
 _POINTS = "() => document.querySelector('[data-testid=stDataFrame] canvas')"
 
 
@@ -31,7 +35,7 @@ def main(as_json: bool) -> None:
         as_json: one JSON object a row instead of sentences.
 
     Raises:
-        ValueError: Playwright or a Chromium is missing.
+        UserError: Playwright or a Chromium is missing.
     """
     live.check_playwright("busy")
 
@@ -62,9 +66,9 @@ async def _rows(chromium: Any, folder: Path) -> AsyncIterator[dict[str, Any]]:
 
 def _begin(folder: Path) -> Run:
     """A training of the preset `best`, under way."""
-    name = "mnist" if datasets.describe("mnist").is_here() else "sprites"
-    source = datasets.describe(name)
-    model, train = config.preset("best", source.n_train)
+    name = "mnist" if catalogue.describe("mnist").is_here("train") else "sprites"
+    source = catalogue.describe(name)
+    model, train = presets.preset("best", source.n_train)
     if train["precision"] == "auto":
         train["precision"] = fastest_precision(choose_device("cpu"))
     run = job.create(
@@ -72,18 +76,18 @@ def _begin(folder: Path) -> Run:
         ModelConfig(source.image_shape, **model),
         TrainConfig(name, **train),
     )
-    workbench.start_worker(folder)
-    while not job.status(run.path).step:
-        if problem := workbench.worker_problem(folder):
-            raise ValueError(f"the training did not begin: {problem}")
+    queue.start_worker(folder)
+    while not read_status(run.path).step:
+        if problem := queue.worker_problem(folder):
+            raise UserError(f"the training did not begin: {problem}")
         time.sleep(0.2)
     return run
 
 
 def _end(run: Run) -> None:
-    job.request_stop(run.path)
+    request_stop(run.path)
     deadline = time.monotonic() + _STOP_S
-    while job.status(run.path).state == "running" and time.monotonic() < deadline:
+    while read_status(run.path).state == "running" and time.monotonic() < deadline:
         time.sleep(0.2)
 
 

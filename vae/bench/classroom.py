@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vae import checkpoint
+from vae.analysis.embedding import Embedding
 from vae.bench import live
-from vae.embedding import Embedding
+from vae.runs import checkpoint
 
 VISITORS, SECONDS, REPEATS = 30, 60.0, 3
 _THINKS_S = (2.0, 6.0)  # between an answer and the next wish, as somebody who looks at it
@@ -84,8 +84,9 @@ def measure(
 
     async def all_of_them() -> list[Visitor]:
         embeddings = {
-            name: checkpoint.open_run(live.ROOT / "checkpoints" / name).load_embedding()
-            for name in _RUNS
+            run.name: embedding
+            for run in (checkpoint.open_run(live.ROOT / "checkpoints" / name) for name in _RUNS)
+            if (embedding := run.load_embedding()) is not None
         }
         until = time.monotonic() + seconds
         visits = [_visit(url, number, embeddings, until) for number in range(n_visitors)]
@@ -278,7 +279,7 @@ def _memory_mb(pid: int) -> float | None:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:
         return None
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1e3
+    return int(status.split("VmRSS:")[1].split()[0]) / 1e3
 
 
 def _sentence(row: dict[str, Any]) -> str:

@@ -19,12 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae import checkpoint, datasets, gaussian
 from vae.bench.train import ROOT
-from vae.datasets import Dataset, to_unit
-from vae.elbo import importance_weighted_bound
-from vae.model import VAE
-from vae.posterior import Lattice, exact_posterior, posterior_density
+from vae.core import gaussian
+from vae.core.elbo import importance_weighted_bound
+from vae.core.model import VAE
+from vae.data import catalogue
+from vae.data.dataset import Dataset, to_unit
+from vae.inference.density import Lattice, posterior_density
+from vae.inference.quadrature import exact_posterior
+from vae.runs import checkpoint
+from vae.runs.files import write_atomic
 
 _ROUNDS = 3
 _POINTS = (25, 50, 100, 200, 400)
@@ -41,9 +45,9 @@ def main(as_json: bool, plot: Path | None = None) -> None:
         as_json: one JSON object a row.
         plot: an HTML file to write the two cost curves to.
     """
-    name = "mnist" if datasets.describe("mnist").is_here() else "digits"
+    name = "mnist" if catalogue.describe("mnist").is_here("test") else "digits"
     run = checkpoint.open_run(ROOT / "checkpoints" / f"{name}-2d")
-    model, dataset = run.load_model().requires_grad_(False), datasets.load(name, "test")
+    model, dataset = run.load_model().requires_grad_(False), catalogue.load(name, "test")
     rows = [*against_points(model, dataset), *against_nodes(model, dataset)]
     rows += [*one_point(model, dataset), peak_memory(run.path)]
     for row in rows:
@@ -193,4 +197,4 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
         )
         figure.update_xaxes(type="log", title={"text": what}, row=1, col=column)
     figure.update_yaxes(type="log").update_yaxes(title={"text": "seconds"}, row=1, col=1)
-    figure.write_html(path, include_plotlyjs=True)
+    write_atomic(path, figure.to_html(include_plotlyjs=True).encode())

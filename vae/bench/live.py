@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae import checkpoint, gaussian
-from vae.checkpoint import Run
+from vae.analysis.embedding import Embedding
 from vae.config import ModelConfig, TrainConfig
-from vae.embedding import Embedding
-from vae.model import VAE
+from vae.core import gaussian
+from vae.core.model import VAE
+from vae.errors import UserError
+from vae.runs import checkpoint
+from vae.runs.checkpoint import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 3.0  # of dragging, and of hovering
@@ -41,22 +43,23 @@ _UNTRAINED = {
     "conv 28x28": ModelConfig((1, 28, 28), family="conv", hidden=(32, 64)),
     "conv 64x64x3": ModelConfig((3, 64, 64), family="conv", hidden=(32, 64, 128)),
 }
-_CHROMIUM_OPTIONS = [
-    "--no-sandbox",
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",  # containers, and CI as root
     "--enable-unsafe-swiftshader",  # WebGL without a graphics card
     "--disable-background-networking",
 ]
 # The server's own sliders, as the Explore page shows them for a model that no browser can run.
 _SLIDERS = """
 import streamlit as st
-from vae import checkpoint
+from vae.runs import checkpoint
 from vae.ui import projection, sliders
-from vae.ui.frame import View
+from vae.ui.view import View
 
 st.set_page_config(layout="wide")
 run = checkpoint.open_run(st.query_params["path"])
 embedding = run.load_embedding()
-view = View(run, run.load_model().requires_grad_(False), embedding, None, "")
+model = run.load_model().requires_grad_(False)
+view = View(run, model, embedding, None, "", weights=run.path, data=embedding.dataset)
 sliders.show(view, projection.choose(embedding), 0)
 """
 _COLUMNS = {
@@ -80,7 +83,7 @@ def main(as_json: bool) -> None:
     """Measures every shipped checkpoint and two convolutional networks; prints a row for each.
 
     Raises:
-        ValueError: Playwright or a Chromium is missing.
+        UserError: Playwright or a Chromium is missing.
     """
     check_playwright("live")
     if not as_json:
@@ -98,23 +101,23 @@ def main(as_json: bool) -> None:
 
 
 def check_playwright(what: str) -> None:
-    """Raises ValueError, with what to do, where `bench what` has no Playwright."""
+    """Raises UserError, with what to do, where `bench what` has no Playwright."""
     if importlib.util.find_spec("playwright") is None:
-        raise ValueError(
+        raise UserError(
             f"bench {what} needs Playwright; `pip install -r tests/requirements.txt` brings it"
         )
 
 
 @contextlib.asynccontextmanager
 async def open_chromium(playwright: Any) -> AsyncIterator[Any]:
-    """A headless Chromium. Raises ValueError where there is none."""
+    """A headless Chromium. Raises UserError where there is none."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if found is None and not Path(playwright.chromium.executable_path).exists():
-        raise ValueError(
+        raise UserError(
             "this benchmark needs a Chromium: install Debian's chromium, or run "
             "`playwright install chromium`"
         )
-    chromium = await playwright.chromium.launch(executable_path=found, args=_CHROMIUM_OPTIONS)
+    chromium = await playwright.chromium.launch(executable_path=found, args=CHROMIUM_OPTIONS)
     yield chromium
     await chromium.close()
 
@@ -229,7 +232,7 @@ def serve_process(script: Path, checkpoints: Path) -> Iterator[tuple[str, int]]:
                 break
             time.sleep(0.2)
         else:
-            raise ValueError(f"`streamlit run {script.name}` did not start within a minute")
+            raise UserError(f"`streamlit run {script.name}` did not start within a minute")
         yield url, process.pid
     finally:
         process.terminate()
@@ -243,7 +246,7 @@ async def drag(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     await page.goto(f"{url}/?run={run.name}")
     await page.wait_for_function(
-        "() => globalThis.elboRoom?.panel.model && !elboRoom.panel.off && elboRoom.panel.map.plot",
+        "() => globalThis.elboRoom?.panel.isOpen() && elboRoom.panel.map.plot",
         timeout=120_000,
     )
     await page.wait_for_timeout(3000)
@@ -260,11 +263,11 @@ async def drag(chromium: Any, url: str, run: Run, gesture: str) -> dict[str, Any
     await page.wait_for_timeout(500)
     before = len(sent)
     await page.evaluate(
-        """() => Object.assign(elboRoom.panel.stats,
+        """() => Object.assign(elboRoom.panel.frames.stats,
                                {on: true, updates: 0, decode: [], toCanvas: []})"""
     )
     seconds = await _move(page, centre, reach, SECONDS)
-    stats = await page.evaluate("() => ({...elboRoom.panel.stats})")
+    stats = await page.evaluate("() => ({...elboRoom.panel.frames.stats})")
     messages = len(sent) - before
     await page.close()
     return {

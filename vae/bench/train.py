@@ -20,10 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae import config, datasets
+from vae import config
 from vae.config import ModelConfig, TrainConfig
-from vae.model import VAE
-from vae.training import Trainer
+from vae.core.model import VAE
+from vae.data import catalogue
+from vae.errors import UserError
+from vae.training import presets
+from vae.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 25.0  # for the rounds of one network
@@ -82,7 +85,7 @@ def main(as_json: bool) -> None:
     Raises:
         DatasetError: MNIST is neither on disk nor to be downloaded.
     """
-    images = datasets.load("mnist", "train").images
+    images = catalogue.load("mnist", "train").images
     if not as_json:
         print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
         print("  ".join(_cell(key, title) for key, title in _COLUMNS.items()), flush=True)
@@ -110,7 +113,7 @@ def rows(images: Tensor, seconds: float = SECONDS) -> Iterator[dict[str, Any]]:
 
     batch = _TEXTBOOK_BATCH
     to_tensor = torchvision.transforms.ToTensor()
-    mnist = torchvision.datasets.MNIST(str(datasets.folder()), train=True, transform=to_tensor)
+    mnist = torchvision.datasets.MNIST(str(catalogue.folder()), train=True, transform=to_tensor)
     few = torch.utils.data.Subset(mnist, range(_STEPS * batch))
     yield from _rows(
         "mlp 400, k = 20",
@@ -123,7 +126,7 @@ def rows(images: Tensor, seconds: float = SECONDS) -> Iterator[dict[str, Any]]:
         },
         seconds,
     )
-    preset = config.PRESETS["standard"]
+    preset = presets.PRESETS["standard"]
     network = ModelConfig((1, 28, 28), hidden=preset.hidden)
     batch = preset.train["batch_size"]
     yield from _rows(
@@ -224,11 +227,11 @@ def products(network: ModelConfig, batch: int) -> Contender:
         started = time.perf_counter()
         for _ in range(_STEPS):
             for x, weight, _g, _needed in operands:
-                x @ weight.t()
+                torch.matmul(x, weight.t())
             for x, weight, g, needs_input_gradient in reversed(operands):
-                g.t() @ x
+                torch.matmul(g.t(), x)
                 if needs_input_gradient:
-                    g @ weight
+                    torch.matmul(g, weight)
         return _STEPS * batch / (time.perf_counter() - started)
 
     return run
@@ -290,12 +293,12 @@ def _peak_mb(code: str, *arguments: str) -> float:
     finished = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\n{_PRINT_PEAK}", *arguments],
         cwd=ROOT,
-        env={**os.environ, "VAE_DATA": str(datasets.folder().resolve())},
+        env={**os.environ, "VAE_DATA": str(catalogue.folder().resolve())},
         capture_output=True,
         text=True,
     )
     if finished.returncode:
-        raise ValueError(f"`{code}` failed, so its memory is unknown")
+        raise UserError(f"`{code}` failed, so its memory is unknown")
     return int(finished.stdout.split()[-1]) / 1e6
 
 

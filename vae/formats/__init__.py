@@ -1,4 +1,4 @@
-"""Any checkpoint, whoever wrote it: `open_run` and `list_runs` as in `vae.checkpoint`, for all.
+"""Any checkpoint, whoever wrote it: `open_run` and `list_runs` as in `runs.checkpoint`, for all.
 
 A format is told by what a file holds, not by its name. One module per format turns a state dict
 into plain layers and says on a `Card` what it inferred. No code that a file brings is ever run.
@@ -8,7 +8,8 @@ into plain layers and says on a `Card` what it inferred. No code that a file bri
     pythae            `pythae`
     disentangling-vae `disentangling`
     PyTorch-VAE       `pytorch_vae`
-    ONNX              `onnx_pair`, if onnxruntime is installed
+    ONNX              `onnx_pair`, `onnx_whole`, `onnx_decoder`, if onnxruntime is installed
+    any state dict    `chains`, without the code that belongs to it
 
 And any model that a person's own code makes: `open_module`, `of_object`, `as_vae` (`module`).
 """
@@ -21,23 +22,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae import checkpoint
-from vae.checkpoint import CheckpointError, Run
-from vae.formats import (
+from vae.core.model import VAE
+from vae.errors import UserError
+from vae.formats.card import Card, Recognised
+from vae.formats.containers import pairs, tensors
+from vae.formats.containers.tensors import Survey
+from vae.formats.readers import (
     disentangling,
     native,
+    onnx_decoder,
     onnx_pair,
+    onnx_whole,
     pythae,
     pytorch_examples,
     pytorch_vae,
-    tensors,
 )
-from vae.formats.card import Card, Recognised
-from vae.formats.given import open_data
-from vae.formats.module import as_vae, known_shapes, of_object, open_module, parse_arguments
+from vae.formats.readers.chains import reader as chains
+from vae.formats.readers.onnx_graph import Graph
+from vae.formats.refusal import (
+    BESIDE,
+    EXPORT,
+    INTO_FOLDER,
+    NAME_ONE,
+    OTHER_FILE,
+    OWN_CLASS,
+    SAVE_WEIGHTS,
+    Refusal,
+    Step,
+)
 from vae.formats.run import ForeignRun, ForeignTraining, check, reason
-from vae.formats.tensors import SUFFIXES, Survey, printable
-from vae.model import VAE
+from vae.formats.user_code.module import (
+    as_vae,
+    known_shapes,
+    of_object,
+    open_module,
+    parse_arguments,
+)
+from vae.formats.user_code.user_data import open_data
+from vae.formats.wording import listed, printable, tensors_listed
+from vae.runs import checkpoint
+from vae.runs.checkpoint import CheckpointError, Run
 
 __all__ = [
     "AnyRun",
@@ -45,6 +69,7 @@ __all__ = [
     "ForeignRun",
     "ForeignTraining",
     "as_vae",
+    "left_out",
     "list_runs",
     "of_object",
     "open_data",
@@ -62,6 +87,7 @@ _OWN_FILES = (
 )
 # In a folder the weights are looked for under these names first; an ONNX model is two files.
 WEIGHTS = ("model.pt", "model.safetensors", onnx_pair.ENCODER, onnx_pair.DECODER)
+_LIST = Step("see those there are", "python -m vae list", "choose a file that there is")
 _CODE_SUFFIXES = (".pkl", ".pickle", ".joblib")
 
 _Reader = Callable[[Survey, Path], Recognised | None]
@@ -84,7 +110,13 @@ _READERS: tuple[tuple[str, _Reader, frozenset[str]], ...] = (
         lambda survey, folder: pythae.recognise(survey, _json(folder / pythae.CONFIG)),
         pythae.KEYS,
     ),
+    # Any other state dict, by its shapes.
+    (chains.NAME, lambda survey, _: chains.recognise(survey), frozenset()),
 )
+
+
+# Their names are on many another network, too.
+_OFTEN_COPIED = (pytorch_examples.NAME, pytorch_vae.NAME)
 
 
 def open_run(path: str | Path) -> AnyRun:
@@ -103,33 +135,43 @@ def open_run(path: str | Path) -> AnyRun:
             raise
         raise CheckpointError(printable(str(error), 1000)) from error  # of a hostile name
     except OSError as error:  # of a folder that may not be looked into, or is gone by now
-        raise CheckpointError(
-            f"cannot open {printable(str(path), 100)}: {error.strerror}"
-        ) from error
+        raise tensors.cannot_read(path, error) from error
 
 
 def _open_any(path: Path) -> AnyRun:
     try:
         is_folder, is_there = path.is_dir(), path.exists()
     except ValueError as error:  # a null character in the name
-        raise CheckpointError(f"cannot open {path}: {error}") from error
+        raise Refusal(path, "has a name that no file can have", str(error), OTHER_FILE) from error
     if not is_there:
-        return checkpoint.open_run(path)  # which says so
-    if path.suffix.lower() == onnx_pair.SUFFIX:
+        raise Refusal(path, "does not exist", "there is no checkpoint at that path", _LIST)
+    if path.suffix.lower() == onnx_pair.SUFFIX and not is_folder:
+        if not _is_pair(path.parent):
+            return _open_graph(path)
         path, is_folder = path.parent, True
-        _check_pair(path)
     if is_folder and _is_pair(path) and not (path / checkpoint.MODEL).is_file():
         return onnx_pair.open_pair(printable(path.name), path, known_shapes())
     if is_folder:
-        weights = None if _is_ours(path) else _weights_in(path)
-        if weights is None and any(path.glob(f"*{onnx_pair.SUFFIX}")):
-            _check_pair(path)
-        return checkpoint.open_run(path) if weights is None else _open(path.name, weights)
+        is_ours = _is_ours(path)
+        weights = None if is_ours else _weights_in(path)
+        if weights is None and (graphs := sorted(path.glob(f"*{onnx_pair.SUFFIX}"))):
+            if len(graphs) == 1:
+                return _open_graph(graphs[0])
+            raise Refusal(
+                path,
+                f"holds {len(graphs)} ONNX files",
+                f"which is the encoder is told by the names {onnx_pair.ENCODER} and "
+                f"{onnx_pair.DECODER}",
+                BESIDE,
+            )
+        if weights is None and not is_ours:
+            raise Refusal(path, "is a folder", "it holds no checkpoint", INTO_FOLDER)
+        return checkpoint.open_run(path) if weights is None else _open(path.name, *weights)
     if path.name in _OWN_FILES and (path.parent / checkpoint.CONFIG).is_file():
         return checkpoint.open_run(path)
-    if path.suffix.lower() in _CODE_SUFFIXES:
-        raise _code(path)
-    return _open(path.name, path)
+    if (encoder := pairs.encoder_of(path)) is not None:
+        return _open(path.name, encoder, path)
+    return _open(path.name, path, pairs.decoder_of(path))
 
 
 def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
@@ -139,7 +181,7 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
     hide the others. A folder that does not exist holds none.
 
     Args:
-        root: the folder [`vae.checkpoint.folder()`].
+        root: the folder [`vae.runs.checkpoint.folder()`].
     """
     root = root or checkpoint.folder()
     runs: list[AnyRun] = []
@@ -151,7 +193,7 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
         return [], {}
     for path in paths:
         try:
-            if not path.is_dir() and path.suffix.lower() not in SUFFIXES:
+            if not path.is_dir() and (not _ends_as_weights(path) or pairs.encoder_of(path)):
                 continue
             if not path.is_dir():
                 _check_inside(home, path)
@@ -165,6 +207,34 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
     return runs, broken
 
 
+def left_out(root: Path | None = None) -> dict[str, str]:
+    """The files in a folder that `list_runs` takes for no weights, by name, and why: one clause.
+
+    Args:
+        root: the folder [`vae.runs.checkpoint.folder()`].
+    """
+    root = root or checkpoint.folder()
+    found = {}
+    try:
+        paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+        others = [path for path in paths if not path.is_dir() and not _ends_as_weights(path)]
+    except OSError:
+        return {}
+    for path in others:
+        try:
+            kind = tensors.kind_of(path)
+        except Refusal as error:
+            kind = f"{error.found}; {error.missing}"
+        found[printable(path.name)] = (
+            f"{kind}, whose name does not end as weights do; if it is a model, open it by its path"
+        )
+    return found
+
+
+def _ends_as_weights(path: Path) -> bool:
+    return tensors.is_weights(path) or path.suffix.lower() == onnx_pair.SUFFIX
+
+
 def _check_inside(home: Path, path: Path) -> None:
     """Raises CheckpointError for a link that leads out of the folder of checkpoints."""
     try:
@@ -172,14 +242,22 @@ def _check_inside(home: Path, path: Path) -> None:
     except (OSError, RuntimeError):  # links in a circle
         is_inside = False
     if not is_inside:
-        raise CheckpointError(
-            f"{printable(str(path), 200)} is a link that leads out of {home}; put a copy there, or "
-            "open it by its own path"
+        raise Refusal(
+            path,
+            f"is a link that leads out of {home}",
+            "only what lies in that folder is listed",
+            Step(
+                "put a copy there, or open it by its own path",
+                "python -m vae evaluate {path}",
+                "choose the file itself",
+            ),
         )
 
 
-def _open(name: str, weights: Path) -> ForeignRun:
-    survey = tensors.survey(weights)
+def _open(name: str, weights: Path, decoder: Path | None = None) -> ForeignRun:
+    """Opens a file of weights, or two of which the first is the encoder's."""
+    survey = _surveyed(weights, decoder)
+    wrong: CheckpointError | None = None
     for title, read, _ in _READERS:
         try:
             found = read(survey, weights.parent)
@@ -189,32 +267,60 @@ def _open(name: str, weights: Path) -> ForeignRun:
             state: dict[str, Tensor] = {
                 key: torch.empty(shape, device="meta") for key, shape in survey.shapes.items()
             }
-            check(VAE.of_parts(found.config, *found.build(state)), "meta")
+            check(VAE.of_parts(found.config, *found.build(state)).eval(), "meta")
         except CheckpointError:
             raise
         except Exception as error:  # a file can hold any shapes under the right names
-            raise CheckpointError(
-                f"{weights} has the names of {title}, but cannot be read as such: {reason(error)}; "
-                f"it holds {tensors.describe(survey.shapes)}"
-            ) from error
-        return ForeignRun.of_file(printable(name), survey, found.config, found.card, found.build)
+            found_wrong = Refusal(
+                weights,
+                f"has the names of {title} ({tensors_listed(survey.shapes)}), but cannot be read "
+                "as such",
+                reason(error),
+                OWN_CLASS,
+            )
+            if title not in _OFTEN_COPIED:
+                raise found_wrong from error
+            wrong = wrong or found_wrong  # the readers after this one can know it
+            continue
+        return ForeignRun.of_file(printable(name), survey, found)
+    if wrong is not None:
+        raise wrong
     raise _unknown(survey)
+
+
+def _surveyed(weights: Path, decoder: Path | None) -> Survey:
+    try:
+        return tensors.survey(weights) if decoder is None else pairs.survey_pair(weights, decoder)
+    except Refusal as error:
+        if weights.name.lower().endswith(_CODE_SUFFIXES):
+            step = Step(
+                f"give the weights beside it, {WEIGHTS[0]}, or save them in a place you trust",
+                SAVE_WEIGHTS.command,
+            )
+            raise Refusal(weights, error.found, error.missing, step) from error
+        raise
 
 
 def _unknown(survey: Survey) -> CheckpointError:
     def likeness(known: frozenset[str]) -> float:
-        return len(known & set(survey.shapes)) / len(known)
+        return len(known & set(survey.shapes)) / max(1, len(known))
 
     name, _, known = max(_READERS, key=lambda reader: likeness(reader[2]))
     shared = len(known & set(survey.shapes))
+    if not survey.shapes:
+        return Refusal(
+            survey.path, "holds no floating-point tensors", "weights are such", SAVE_WEIGHTS
+        )
     nearest = (
-        f"the nearest known one is {name}, {shared} of whose {len(known)} names it has"
+        f"; the nearest known format is {name}, {shared} of whose {len(known)} names it has"
         if shared
-        else f"those known are {', '.join(reader[0] for reader in _READERS)}"
+        else ""
     )
-    return CheckpointError(
-        f"{survey.path} is of no known format ({nearest}); "
-        f"it holds {tensors.describe(survey.shapes) or 'no floating-point tensors'}"
+    return Refusal(
+        survey.path,
+        f"is of no known format: it holds {tensors_listed(survey.shapes)}",
+        f"in these no encoder with two heads and no decoder of images was found{nearest}",
+        OWN_CLASS,
     )
 
 
@@ -232,44 +338,58 @@ def _is_pair(folder: Path) -> bool:
     return (folder / onnx_pair.ENCODER).is_file() and (folder / onnx_pair.DECODER).is_file()
 
 
-def _check_pair(folder: Path) -> None:
-    if not _is_pair(folder):
-        raise CheckpointError(
-            f"{folder} must hold both {onnx_pair.ENCODER} (x to mu and logvar) and "
-            f"{onnx_pair.DECODER} (z to images) for an ONNX model"
-        )
+def _open_graph(path: Path) -> ForeignRun:
+    """Opens an ONNX file that stands alone."""
+    name = printable(path.name)
+    if path.name == onnx_pair.ENCODER:
+        raise _lacks_decoder(path, "is an encoder")
+    try:
+        graph = Graph(onnx_pair.checked(path))
+    except CheckpointError:
+        raise
+    except UserError as error:
+        raise Refusal(path, "is no network that can be followed", str(error), EXPORT) from error
+    if onnx_whole.is_whole(graph):
+        return onnx_whole.open_whole(name, path, graph, known_shapes())
+    if onnx_whole.is_encoder(graph):
+        outputs = listed(value.name for value in graph.outputs)
+        raise _lacks_decoder(path, f"is an encoder alone, from images to {outputs}")
+    return onnx_decoder.open_decoder(name, path)
 
 
-def _weights_in(folder: Path) -> Path | None:
-    """The file with the weights in another library's folder; None if it holds none.
+def _lacks_decoder(path: Path, found: str) -> Refusal:
+    return Refusal(path, found, f"there is no {onnx_pair.DECODER} beside it", BESIDE)
+
+
+def _weights_in(folder: Path) -> tuple[Path, Path | None] | None:
+    """The file with the weights in another library's folder, and the decoder's if it has its own.
+
+    None if the folder holds no weights.
 
     Raises:
-        CheckpointError: there are several, or only pickled code.
+        CheckpointError: there are several files that do not belong together.
     """
     try:
         here = sorted(folder.iterdir())
         below = folder / "checkpoints"  # where Lightning puts them
         here += sorted(below.iterdir()) if below.is_dir() else []
     except OSError as error:
-        raise CheckpointError(f"cannot open {folder}: {error.strerror}") from error
-    files = [path for path in here if path.suffix.lower() in SUFFIXES and path.is_file()]
-    for name in WEIGHTS:
-        if folder / name in files:
-            return folder / name
+        raise tensors.cannot_read(folder, error) from error
+    files = [path for path in here if tensors.is_weights(path) and path.is_file()]
+    indices = [path for path in files if path.suffix == ".json"]
+    for first in (*(folder / name for name in WEIGHTS), *indices[:1]):
+        if first in files:
+            return first, None
+    if pair := pairs.pair_among(files):
+        return pair
     if len(files) > 1:
-        listed = ", ".join(path.name for path in files[:4])
-        raise CheckpointError(f"{folder} holds {len(files)} files of weights ({listed}); name one")
-    if not files and (code := [p for p in here if p.suffix.lower() in _CODE_SUFFIXES]):
-        raise _code(code[0])
-    return files[0] if files else None
-
-
-def _code(path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is pickled code and never opened, as it would be run; give the weights "
-        "beside it (pythae keeps them in model.pt), or save them: torch.save(model.state_dict(), "
-        "'weights.pt')"
-    )
+        names = ", ".join(path.name for path in files[:4])
+        raise Refusal(
+            folder, f"holds {len(files)} files of weights ({names})", "which is meant", NAME_ONE
+        )
+    if not files:  # a pickle of something else, which is told what to do instead
+        files = [path for path in here if path.name.lower().endswith(_CODE_SUFFIXES)]
+    return (files[0], None) if files else None
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -1,24 +1,32 @@
-"""A model of another library's or of a person's own, with the interface of `vae.checkpoint.Run`."""
+"""A model of another library's or of a person's own, with the interface of `checkpoint.Run`."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
-from vae import datasets
-from vae.checkpoint import CheckpointError
+from vae.analysis.embedding import Embedding
 from vae.config import ForeignModel, ModelConfig
-from vae.embedding import Embedding
-from vae.evidence import Evidence
-from vae.formats import tensors
-from vae.formats.card import Build, Card
+from vae.core.model import VAE
+from vae.data import catalogue
+from vae.errors import UserError
+from vae.formats.card import Build, Card, Choices, Fact, Recognised
+from vae.formats.containers import tensors
+from vae.formats.containers.tensors import Survey
+from vae.formats.posterior import lacks_encoder
+from vae.formats.refusal import OWN_CLASS, Refusal, Step
 from vae.formats.shapes import text
-from vae.formats.tensors import Survey
-from vae.model import VAE
+from vae.inference.evidence import Evidence
+from vae.runs.checkpoint import CheckpointError
+
+_kept = threading.local()  # .states: weights by path, while `weights_kept` lasts
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class ForeignRun:
         load: the model, on the CPU; raises CheckpointError.
         dataset: of images that belong to it; "" for those of its shape.
         more_files: that it consists of besides `path`.
+        facts: what was inferred of it and could be otherwise.
+        read_with: the same file, read with other values of some facts; None without facts.
+        choices: the values that were chosen so.
     """
 
     name: str
@@ -67,24 +78,40 @@ class ForeignRun:
     load: Callable[[], VAE] = field(repr=False)
     dataset: str = ""
     more_files: tuple[Path, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    read_with: Callable[[Choices], "ForeignRun"] | None = field(default=None, repr=False)
+    choices: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of_file(
-        cls,
-        name: str,
-        survey: Survey,
-        config: ForeignModel | ModelConfig,
-        card: Card,
-        build: Build,
-    ) -> Self:
+    def of_file(cls, name: str, survey: Survey, read: Recognised) -> Self:
         """The run of one file of tensors.
 
         Args:
-            name, config, card: as the attributes.
+            name: as the attribute.
             survey: of the file.
-            build: encoder, decoder and likelihood out of its tensors.
+            read: what a reader made of it.
         """
-        return cls(name, survey.path, config, card, partial(_load, survey, config, build))
+
+        def read_with(choices: Choices) -> Self:
+            assert read.choose is not None
+            found = cls.of_file(name, survey, read.choose(choices))
+            return replace(found, read_with=read_with, choices=tuple(sorted(choices.items())))
+
+        return cls(
+            name,
+            survey.path,
+            read.config,
+            read.card,
+            partial(_load, survey, read.config, read.build),
+            more_files=survey.more_files,
+            facts=read.facts,
+            read_with=None if read.choose is None else read_with,
+        )
+
+    @property
+    def offered(self) -> dict[str, tuple[str, ...]]:
+        """What may be chosen: the values of each fact that has several."""
+        return {fact.name: fact.values for fact in self.facts if len(fact.values) > 1}
 
     @property
     def train_config(self) -> ForeignTraining:
@@ -102,9 +129,17 @@ class ForeignRun:
         """
         if name := self.train_config.dataset:
             return name
-        raise CheckpointError(
-            f"{self.path} reads images of {text(self.model_config.image_shape)}, and which data it "
-            "was trained on is not known; name a data set with --dataset"
+        shape = self.model_config.image_shape
+        name = catalogue.nearest(shape)
+        raise Refusal(
+            self.path,
+            f"reads images of {text(shape)}, and which data it was trained on is not known",
+            "no known data set has that shape",
+            Step(
+                f"add your own (python -m vae data add), or have {name}, the nearest, resized",
+                f"python -m vae evaluate {{path}} --dataset {name}",
+                "choose data to be resized, or add your own on the Train page",
+            ),
         )
 
     def fingerprint(self) -> str:
@@ -125,38 +160,61 @@ class ForeignRun:
         """None: other libraries write theirs elsewhere."""
         return []
 
-    def load_embedding(self) -> Embedding | None:
+    def load_embedding(self, data_fingerprint: str | None = None) -> Embedding | None:
         """None: it is computed."""
 
-    def load_evidence(self, dataset: str, split: str) -> Evidence | None:
+    def load_evidence(
+        self, dataset: str, split: str, data_fingerprint: str | None = None
+    ) -> Evidence | None:
         """None: it is computed."""
+
+
+@contextmanager
+def weights_kept() -> Iterator[None]:
+    """While this lasts, this thread reads the weights of a file once, however it is read."""
+    _kept.states = {}
+    try:
+        yield
+    finally:
+        del _kept.states
+
+
+def _weights(survey: Survey) -> dict[str, Tensor]:
+    states = getattr(_kept, "states", None)
+    if states is None:
+        return survey.load()
+    if survey.path not in states:
+        states[survey.path] = survey.load()
+    return states[survey.path]
 
 
 def _load(survey: Survey, config: ForeignModel | ModelConfig, build: Build) -> VAE:
-    state = survey.load()
+    state = _weights(survey)
     try:
         model = VAE.of_parts(config, *build(state)).eval()
         check(model, "cpu")
     except CheckpointError:
         raise
     except Exception as error:  # of shapes that a file can make up
-        raise CheckpointError(
-            f"{tensors.printable(str(survey.path), 300)}: {reason(error)}"
+        raise Refusal(
+            survey.path, "has layers that do not fit each other", reason(error), OWN_CLASS
         ) from error
     return model
 
 
 def check(model: VAE, device: str) -> None:
-    """Raises ValueError, or what torch raises, if the parts do not fit the config or each other."""
+    """Raises UserError, or what torch raises, if the parts do not fit the config or each other."""
     config = model.config
-    with torch.no_grad():
-        mu, logvar = model.encode(torch.zeros(1, *config.image_shape, device=device))
-        out = model.decode(torch.zeros(1, config.latent_dim, device=device))
+    model = model.given(0)
     wanted = (1, config.latent_dim)
-    if tuple(mu.shape) != wanted or tuple(logvar.shape) != wanted:
-        raise ValueError(f"its encoder gives {text(mu.shape[1:])} numbers, not {wanted[1]}")
+    with torch.no_grad():
+        out = model.decode(torch.zeros(wanted, device=device))
+        if not lacks_encoder(model):
+            mu, logvar = model.encode(torch.zeros(1, *config.image_shape, device=device))
+            if tuple(mu.shape) != wanted or tuple(logvar.shape) != wanted:
+                raise UserError(f"its encoder gives {text(mu.shape[1:])} numbers, not {wanted[1]}")
     if tuple(out.shape[1:]) != config.image_shape:
-        raise ValueError(
+        raise UserError(
             f"its decoder gives images of {text(out.shape[1:])}, "
             f"but its encoder reads {text(config.image_shape)}"
         )
@@ -174,4 +232,4 @@ def _dataset(image_shape: tuple[int, int, int]) -> str:
     """The data set that such a model was most likely trained on; "" if there is none."""
     if image_shape in ((1, 28, 28), (1, 32, 32)):
         return "mnist"  # 32 x 32 is what MNIST is resized to
-    return next(iter(datasets.names_of_shape(image_shape)), "")
+    return next(iter(catalogue.names_of_shape(image_shape)), "")

@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 import plotly.offline
 
-from vae import checkpoint, datasets, figures, formats
-from vae.checkpoint import Run
+from vae import formats
+from vae.analysis.embedding import Embedding, embed
 from vae.config import ForeignModel, ModelConfig
-from vae.datasets import Dataset, DatasetError
-from vae.embedding import Embedding, embed
+from vae.core.model import VAE
+from vae.data import catalogue
+from vae.data.dataset import Dataset, DatasetError
+from vae.errors import UserError
+from vae.figures import explore as figures
+from vae.figures import theme
 from vae.formats import AnyRun, ForeignRun
+from vae.inference.condition import OWN_LABEL, Condition, said
 from vae.live import pack, source
 from vae.live import panel as told
-from vae.model import VAE
+from vae.runs import files
+from vae.runs.checkpoint import Run
 
 # Above this many weights the page holds them in half precision: what ships moves by 0.003 nats at
 # most on average, and by 0.03 at a single point.
@@ -27,7 +33,7 @@ HALF_ABOVE = 100_000
 _PLOTLY_BYTES = 1_470_000  # of plotly.js, packed
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A page cannot be made; the message says what is missing and how to get it."""
 
 
@@ -42,18 +48,20 @@ def of_run(run: AnyRun) -> str:
         DatasetError: the data set of another library's checkpoint cannot be had.
     """
     if isinstance(run, ForeignRun):
-        images = datasets.load(run.usual_dataset()).resized(run.model_config.image_shape)
+        images = catalogue.load(run.usual_dataset()).resized(run.model_config.image_shape)
         model = run.load_model()
         return page(model, embed(model, images), run.name, images)
     model = run.load_model()
-    embedding = run.load_embedding()
-    images = _images(run, embedding)
+    images = _images(run)
+    embedding = run.load_embedding(images.fingerprint if images else None)
+    if images and embedding and len(images) != len(embedding):  # of a file that names no data
+        images = None
     if embedding is None:
         if images is None:
             name = run.train_config.held_out_dataset
             raise ExportError(
                 f"{run.path} holds no embedding, and the data set '{name}' is not in "
-                f"{datasets.folder()} to make one; run `python -m vae export {run.path}` where "
+                f"{catalogue.folder()} to make one; run `python -m vae export {run.path}` where "
                 "the data are, or train the run again"
             )
         embedding = embed(model, images)
@@ -66,6 +74,8 @@ def page(
     name: str,
     images: Dataset | None = None,
     trained_on: str | None = None,
+    condition: Condition = OWN_LABEL,
+    class_names: tuple[str, ...] | None = None,
 ) -> str:
     """The page of any model.
 
@@ -75,6 +85,8 @@ def page(
         name: the page's title.
         images: the data set behind the embedding; without it the panel has no x to compare with.
         trained_on: the data set whose way to centre and scale a drawing follows.
+        condition: what a model with a condition was given for that embedding.
+        class_names: of that condition; None: those of the data.
 
     Raises:
         ProgramError: the model cannot be run in a browser.
@@ -90,16 +102,19 @@ def page(
     dims = _shown_dimensions(embedding)
     directions = np.zeros((2, embedding.latent_dim))
     directions[range(len(dims)), dims] = 1
+    names = class_names or embedding.class_names
+    given = f"given {said(condition, names)}; " if model.config.n_classes else ""
     told_page = {
         "name": name,
         "card": _card(model, embedding, trained_on, half),
         "caption": (
             f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
-            "mean of q(z|x); q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. Hover to "
-            "decode, click a point, or drag q anywhere. Terms are in nats per image, equation (6)."
-            f"{done}"
+            f"mean of q(z|x); {given}q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
+            "Hover to decode, click a point, or drag q anywhere. Terms are in nats per image, "
+            f"equation (6).{done}"
         ),
         "class_names": list(embedding.class_names),
+        "classes": told.classes(model.config.n_classes, names, condition),
         "figures": _figures(embedding, directions, dims),
         "plane": told.plane(np.zeros(embedding.latent_dim), directions, dims),
         "ranges": told.ranges(embedding),
@@ -109,7 +124,7 @@ def page(
     parts = {
         "page": json.dumps(told_page).encode(),
         "plotly": plotly.offline.get_plotlyjs().encode(),
-        "css": source.css().encode(),
+        "css": source.css("live").encode(),
         "model": model_pack,
         "points": points_pack,
     }
@@ -121,7 +136,7 @@ def page(
             f'<script type="text/plain" id="part-{part}">{_packed(data)}</script>'
             for part, data in parts.items()
         ),
-        module=source.module(),
+        module=source.module("page.js"),
     )
 
 
@@ -156,7 +171,7 @@ def show(model: str | Path | AnyRun | VAE | Any, dataset: str | Dataset | None =
         return Page(of_run(run))
     if dataset is None:
         raise ExportError("a model needs a data set to show: give one, or its name, as `dataset`")
-    images = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    images = catalogue.load(dataset) if isinstance(dataset, str) else dataset
     if isinstance(run, VAE):
         return Page(page(run, embed(run, images), "A variational autoencoder", images))
     if isinstance(run, Run):
@@ -171,7 +186,7 @@ def show(model: str | Path | AnyRun | VAE | Any, dataset: str | Dataset | None =
 def write(path: Path, text: str) -> int:
     """Writes a page whole or not at all; returns its size in bytes."""
     data = text.encode()
-    checkpoint.write_atomic(path, data)
+    files.write_atomic(path, data)
     return len(data)
 
 
@@ -183,18 +198,15 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
     return (_PLOTLY_BYTES + weights + 40 * len(embedding) + pixels) * 4 // 3
 
 
-def _images(run: Run, embedding: Embedding | None) -> Dataset | None:
-    """The held-out images, if they are at hand and those of the embedding."""
+def _images(run: Run) -> Dataset | None:
+    """The held-out images, if they are at hand and of the model's shape."""
     try:
-        if not datasets.describe(run.train_config.held_out_dataset).is_here():
+        if not catalogue.describe(run.train_config.held_out_dataset).is_here("test"):
             return None
-        images = datasets.load(run.train_config.held_out_dataset)
+        images = catalogue.load(run.train_config.held_out_dataset)
     except DatasetError:
         return None
-    fits = images.image_shape == run.model_config.image_shape
-    if not fits or (embedding is not None and len(images) != len(embedding)):
-        return None
-    return images
+    return images if images.image_shape == run.model_config.image_shape else None
 
 
 def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]) -> dict[str, Any]:
@@ -208,9 +220,9 @@ def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]
                 colour,
                 (titles[0], titles[1] if len(titles) > 1 else ""),
                 prior_centre=np.zeros(2),
-            ).to_json()
+            ).to_json()  # pyright: ignore[reportArgumentType]
         )
-        for colour in ("label", *figures.TERMS)
+        for colour in ("label", *theme.TERMS)
     }
 
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from vae.embedding import Embedding
-from vae.live.program import NonFiniteWeights, Program, ProgramError, compile_module
-from vae.model import VAE
-
-MAGIC = b"ELBO"
+from vae.analysis.embedding import Embedding
+from vae.core.model import VAE
+from vae.live.constants import MAGIC
+from vae.live.program import Program, compile_given, compile_module
+from vae.live.recording import NonFiniteWeights, ProgramError
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -45,7 +46,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
         header["id"] = content.hexdigest()[:20]
     text = json.dumps(header, allow_nan=False).encode()
     text += b" " * (-(len(text) + 8) % 8)
-    return b"".join([MAGIC, struct.pack("<I", len(text)), text, *parts])
+    return b"".join([MAGIC.encode(), struct.pack("<I", len(text)), text, *parts])
 
 
 def header_of(data: bytes) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
         NonFiniteWeights: a weight is NaN or infinite.
     """
     config = model.config
-    decoder = compile_module(model.decoder, (config.latent_dim,))
+    decoder = _compiled(model.decoder, (config.latent_dim,), config.n_classes)
     logvar_x = float(torch.as_tensor(getattr(model.likelihood, "logvar_x", 0.0)).detach())
     if not math.isfinite(logvar_x):
         raise NonFiniteWeights(
@@ -79,12 +80,13 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
         "likelihood": config.likelihood,
         "logvar_x": logvar_x,
         "drawing": _drawing(dataset, config.image_shape),
+        "n_classes": config.n_classes,  # of the one-hot label behind the input of both programs
         "decoder": decoder.header(),
         "encoder": None,
     }
     arrays = {"decoder": _weights(decoder, half)}
     try:
-        encoder = compile_module(model.encoder, config.image_shape)
+        encoder = _compiled(model.encoder, config.image_shape, config.n_classes)
     except NonFiniteWeights:
         raise
     except ProgramError:
@@ -93,6 +95,12 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
         header["encoder"] = encoder.header()
         arrays["encoder"] = _weights(encoder, half)
     return pack(header, arrays)
+
+
+def _compiled(network: nn.Module, input_shape: tuple[int, ...], n_classes: int) -> Program:
+    if n_classes:
+        return compile_given(network, input_shape, n_classes)
+    return compile_module(network, input_shape)
 
 
 def points_pack(
@@ -118,7 +126,7 @@ def _weights(program: Program, half: bool) -> np.ndarray:
 
 
 def _drawing(dataset: str, image_shape: tuple[int, int, int]) -> str:
-    """How that data set's images were centred and scaled; see prepare() in live.js."""
+    """How that data set's images were centred and scaled; see js/prepare.js."""
     if dataset == "digits":
         return "digits"
     if dataset == "sprites" or image_shape[1:] != (28, 28):

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from vae import gaussian
-from vae.embedding import Embedding
+from vae.analysis.embedding import Embedding
+from vae.core import gaussian
+from vae.inference.condition import OWN_LABEL, Condition, name_of
+from vae.live.constants import MOST_SAMPLES, SIGMA_RANGE
 
-MOST_SAMPLES = 64  # as in live.js
-SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
 _MOST_EPS_DIMENSIONS = 64
 
 
@@ -52,22 +52,27 @@ def plane(
     return {"origin": origin.tolist(), "directions": directions.tolist(), "dims": dims}
 
 
+def identity(embedding: Embedding, index: int, run: str) -> dict[str, Any]:
+    """Which point it is: of which data, seen through which checkpoint."""
+    return {"run": run, "data": embedding.dataset, "split": embedding.split, "index": index}
+
+
 def point(
-    embedding: Embedding, index: int, key: str, image: np.ndarray | None = None
+    embedding: Embedding, index: int, run: str, image: np.ndarray | None = None
 ) -> dict[str, Any]:
     """A data point as the panel shows it.
 
     Args:
         embedding: the data set seen through the model.
         index: of the point.
-        key: names it; its index stands last, behind a slash.
+        run: name of the checkpoint.
         image: uint8 (C, H, W), if it is at hand.
     """
     D = embedding.latent_dim
     told = {
-        "key": key,
-        "index": index,
+        "id": identity(embedding, index, run),
         "label": embedding.class_names[embedding.labels[index]],
+        "class": int(embedding.labels[index]),
         "mu": embedding.mu[index].tolist(),
         "sigma": sigma_of(embedding)[index].tolist(),
         "x": None if image is None else base64_of(image),
@@ -77,6 +82,22 @@ def point(
         eps = gaussian.noise_of_points([index], MOST_SAMPLES, D, embedding.seed)[:, 0]
         told["eps"] = base64_of(eps.numpy().astype("<f4"))
     return told
+
+
+def classes(
+    n_classes: int, class_names: tuple[str, ...], condition: Condition
+) -> dict[str, Any] | None:
+    """What the panel of a model with a condition offers, and is given now; None for another.
+
+    Args:
+        n_classes: of the model's condition.
+        class_names: what they are called.
+        condition: each point's own label, or a class.
+    """
+    if not n_classes:
+        return None
+    names = [name_of(label, class_names) for label in range(n_classes)]
+    return {"names": names, "given": None if condition == OWN_LABEL else int(condition)}
 
 
 def base64_of(array: np.ndarray) -> str:

@@ -1,34 +1,65 @@
-"""The browser's part of this package, as text."""
+"""The browser's part of this package, as text: the files of js/ joined into one ES module."""
 
+import re
 from functools import cache
 from pathlib import Path
 
+from vae.figures import explore as figures
+from vae.live import constants
+
 _HERE = Path(__file__).parent
+_JS = _HERE / "js"
+_CONSTANTS = "constants.js"  # not a file: made of constants.py
+# Under other names than they were given nothing can be imported: all is one scope.
+_IMPORT = re.compile(r'^import \{(?:(?! as )[^}])*\} from "(\.[^"]+)";\n', re.MULTILINE)
+_UNJOINABLE = re.compile(r"^import\b|^export (?:\*|\{)", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*/\*\*(?:(?!\*/).)*\*/\n", re.MULTILINE | re.DOTALL)
+_DECLARED = re.compile(
+    r"^(?:export )?(?:default )?(?:async )?(?:class|function|const|let) (\w+)", re.MULTILINE
+)
 
 
 @cache
-def module() -> str:
-    """The live panel's ES module: what runs a program, then what draws with it."""
-    return _joined("common.js", "program.js", "live.js")
+def module(*entries: str) -> str:
+    """The ES module of some files of js/ and all that they import, each file once.
+
+    A file stands behind those that it imports, without its import statements: they are one scope.
+
+    Raises:
+        ValueError: two files import each other in a circle or declare the same name, or a file has
+            an import that is not of the kind `import { name } from "./file.js";`.
+    """
+    texts: dict[Path, str | None] = {}
+    for entry in entries:
+        _collect(_JS / entry, texts)
+    declared: dict[str, Path] = {}
+    for path, text in texts.items():
+        for name in _DECLARED.findall(text or ""):
+            if declared.setdefault(name, path) != path:
+                raise ValueError(f"{declared[name]} and {path} both declare {name}")
+    return "\n".join(text for text in texts.values() if text)
 
 
 @cache
-def css() -> str:
-    """The live panel's style sheet."""
-    return _joined("live.css")
+def css(name: str) -> str:
+    """A style sheet: "live" or "gaussians"."""
+    accent = f":host {{ --q: {figures.Q_COLOUR}; }}\n"
+    return accent + (_HERE / f"{name}.css").read_text(encoding="utf-8")
 
 
-@cache
-def gaussians_module() -> str:
-    """The ES module in which two Gaussians are dragged."""
-    return _joined("common.js", "gaussians.js")
-
-
-@cache
-def gaussians_css() -> str:
-    """The style sheet of the two Gaussians."""
-    return _joined("gaussians.css")
-
-
-def _joined(*names: str) -> str:
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+def _collect(path: Path, texts: dict[Path, str | None]) -> None:
+    """Adds a file's text behind those of the files that it imports."""
+    if path in texts:
+        if texts[path] is None:
+            raise ValueError(f"{path} imports itself, by way of others")
+        return
+    texts[path] = None
+    text = constants.javascript() if path.name == _CONSTANTS else path.read_text(encoding="utf-8")
+    for imported in _IMPORT.findall(text):
+        _collect((path.parent / imported).resolve(), texts)
+    text = _IMPORT.sub("", text)
+    if _UNJOINABLE.search(text):
+        raise ValueError(f"{path} imports or exports in a way that cannot be joined")
+    text = _COMMENT.sub("", text)  # for those who read the files: a fifth of what is sent
+    del texts[path]  # it takes its place behind what it imports
+    texts[path] = text

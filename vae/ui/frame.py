@@ -1,50 +1,35 @@
 """What surrounds every page: the cold deep link, the checkpoint picker, the model card."""
 
 import html
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from streamlit.navigation.page import Page
 
-from vae import checkpoint, datasets
-from vae.checkpoint import CheckpointError, Run
-from vae.datasets import Dataset, DatasetError
-from vae.embedding import Embedding
+from vae.data import catalogue
+from vae.data.dataset import DatasetError
+from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
-from vae.model import VAE
-from vae.ui import cache, checkpoints, collector, state, upload
-from vae.ui.state import DATA, POINT, RUN
-from vae.ui.text import nats, plain
+from vae.runs.checkpoint import CheckpointError, Run
+from vae.ui import collector, data_choice, reading, upload
+from vae.ui.results import loaded, readings
+from vae.ui.session import checkpoints, opening, selection, widgets
+from vae.ui.session.selection import CLASS, DATA, OWN, RUN
+from vae.ui.text import capitalised, nats, plain
 
-_FRAMED, _DEEP_LINK = "_framed", "_deep_link"
+_FRAMED = "_framed"
+_MOST_BUTTONS = 12  # classes that are offered side by side
 _DATA_OF = "_data_of"  # the checkpoint that the data were last chosen for
-_SPLITS = {"held-out": "test", "training": "train", "all": "all"}  # as written: in code
-
-
-@dataclass(frozen=True)
-class View:
-    """What a page looks at: a run, its model, and a data set seen through it.
-
-    Attributes:
-        run, model, embedding: as chosen in the sidebar.
-        images: the data set behind the embedding; None if it is not at hand.
-        images_problem: why not.
-    """
-
-    run: AnyRun
-    model: VAE
-    embedding: Embedding
-    images: Dataset | None
-    images_problem: str
-
-
-class NoCheckpointError(CheckpointError):
-    """There is no checkpoint to choose."""
-
 
 _STYLE = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
 /* What only carries bytes to the browser must leave no gap behind. */
 [class*="st-key-pack_"] { position: absolute; }
+/* A label that is too long for its column is wrapped, not cut. */
+[data-testid="stMetricLabel"] * { white-space: normal !important; overflow: visible; }
+.st-key-heading h2 { font-size: 1.4rem; padding: 0 0 1.1rem; line-height: 1.3; }
+.st-key-heading p { opacity: .8; }
+p.group { margin: .35rem 0 0; font-size: .82rem; opacity: .65; }
 dl.card { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0;
   padding: 0; font-size: .87rem; line-height: 1.3; }
 dl.card dt { opacity: .65; }
@@ -52,30 +37,47 @@ dl.card dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 </style>"""
 
 
+# Streamlit enters every change of the query into the browser's history. Here a page that is visited
+# is one entry, which always says what is chosen on it.
+_ONE_ENTRY_A_PAGE = """<script>
+if (!history.elboRoom) {
+  const push = history.pushState;
+  history.pushState = function (state, title, url) {
+    const samePage = new URL(url ?? "", location.href).pathname === location.pathname;
+    (samePage ? history.replaceState : push).call(history, state, title, url);
+  };
+  history.elboRoom = true;
+}
+</script>"""
+
+
 def require(page: str) -> None:
     """The first line of every page: sees to it that the frame is around it.
 
-    A cold server answers a deep link by running the page's file alone, without app.py. The page
-    then remembers itself and hands over to app.py, which hands back (see `open_frame`).
+    A cold server answers a deep link by running the page's file alone, as the folder is named
+    pages/. Once a script has declared its navigation, the server begins with app.py.
     """
     if not st.session_state.pop(_FRAMED, False):  # set by app.py in this very run
-        st.session_state[_DEEP_LINK] = (page, st.query_params.to_dict())
-        st.switch_page("app.py", query_params=st.query_params.to_dict())
+        st.navigation(["app.py", page], position="hidden")
+        st.rerun()
 
 
-def open_frame() -> None:
+def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
     """The first line of app.py, after the pages are declared."""
     st.session_state[_FRAMED] = True
     st.html(_STYLE)
-    state.restore()
-    if waiting := st.session_state.pop(_DEEP_LINK, None):
-        page, query = waiting
-        st.switch_page(page, query_params=query)
+    selection.restore(opening.query)
+    with st.sidebar.container(gap="xxsmall"):
+        st.html(_ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
+        for group, pages in groups.items():
+            st.html(f"<p class='group'>{group}</p>")
+            for page in pages:
+                st.page_link(page, width="stretch")
 
 
 def close_frame() -> None:
     """The last line of app.py."""
-    state.publish()
+    selection.publish()
     collector.collect()
 
 
@@ -93,95 +95,78 @@ def sidebar() -> None:
         st.error(f"{plain(problem)}. Mend it, and start the app again.")
     with st.sidebar:
         if names:
-            state.keep_within(RUN, names)
-            chosen = st.selectbox("Checkpoint", names, **state.widget(RUN))
-            upload.offer()
+            selection.keep_within(RUN, names)
+            shown = {run.name: _with_data_and_health(run) for run in runs}
+            chosen = st.selectbox(
+                "Checkpoint", names, format_func=shown.__getitem__, **widgets.widget(RUN)
+            )
             run = runs[names.index(chosen)]
+            if what := loaded.ill_health(run):
+                _lead_to_diagnose(what)
+            upload.offer()
             if st.session_state.get(_DATA_OF, run.name) != run.name:
                 # Chosen for another checkpoint: kept where this one reads them as they are.
-                state.keep_within(DATA, _data_options(run, resized=False))
+                selection.keep_within(DATA, data_choice.options(run, resized=False))
             st.session_state[_DATA_OF] = run.name
-            options = _data_options(run)
-            state.keep_within(DATA, options)
-            st.selectbox("Data", options, **state.widget(DATA))
+            options = data_choice.options(run)
+            selection.keep_within(DATA, options)
+            st.selectbox("Data", options, format_func=data_choice.said, **widgets.widget(DATA))
             _data_note(run)
+            _class_picker(run)
             _model_card(run)
         else:
             upload.offer()
         for name, reason in broken.items():
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
+        if others := loaded.left_out():
+            told = "\n".join(f"{name}: {reason}" for name, reason in others.items())
+            st.caption(f"Left out: {plain(', '.join(others))}.", help=plain(told))
 
 
-def view() -> View:
-    """What the sidebar chose, loaded; says what is wrong and ends the page if that cannot be."""
+def _with_data_and_health(run: AnyRun) -> str:
+    data, k = run.train_config.held_out_dataset, run.model_config.latent_dim
+    parts = [run.name, f"{data + ', ' if data else ''}k = {k}", loaded.ill_health(run)]
+    return " · ".join(filter(None, parts))
+
+
+def _lead_to_diagnose(what: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.badge(capitalised(what), icon=":material/error:", color="red")
+        st.page_link("pages/diagnose.py", label="Why?", icon=":material/stethoscope:")
+
+
+def _class_picker(run: AnyRun) -> None:
+    """What a model with a condition is given; nothing for another."""
+    n = run.model_config.n_classes
+    if not n:
+        st.session_state.pop(CLASS, None)
+        return
+    name = selection.data()[0]
     try:
-        return load_view()
-    except NoCheckpointError:
-        st.info(
-            f"No checkpoint can be opened in {plain(str(checkpoint.folder()))}. "
-            "Train one: digits takes less than a minute."
-        )
-        st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
-        st.stop()
-    except ValueError as error:
-        st.error(plain(str(error)))
-        st.stop()
+        has_labels = 1 < catalogue.describe(name).n_classes <= n
+    except DatasetError:  # the page says what is missing
+        has_labels = True
+    options = [OWN] * has_labels + [str(label) for label in range(n)]
+    selection.keep_within(CLASS, options)
+    names = loaded.class_names(run, name)
 
+    def show(option: str) -> str:
+        return "own label" if option == OWN else plain(names[int(option)])
 
-def load_view() -> View:
-    """What the sidebar chose, loaded, for a page that goes on without.
-
-    Raises:
-        NoCheckpointError: there is nothing to choose.
-        ValueError: of the checkpoint, of the data, images of another size.
-    """
-    runs, _ = checkpoints.found()
-    run = next((run for run in runs if run.name == st.session_state.get(RUN)), None)
-    if run is None:
-        raise NoCheckpointError(f"no checkpoint can be opened in {checkpoint.folder()}")
-    name, _, split = st.session_state[DATA].rpartition(" ")
-    model, embedding = cache.model(run), cache.embedding(run, name, _SPLITS[split])
-    images, problem = _images(run, name, _SPLITS[split], len(embedding))
-    return View(run, model, embedding, images, problem)
-
-
-def _images(run: AnyRun, name: str, split: str, n_points: int) -> tuple[Dataset | None, str]:
-    """The images behind a map if they are at hand, else why not: a map opens without a download."""
-    try:
-        source = datasets.describe(name)
-        if not source.is_here():
-            return None, f"{source.title} is not in {datasets.folder()}"
-        images = cache.images(run, name, split)
-    except DatasetError as error:
-        return None, str(error)
-    if images.image_shape != run.model_config.image_shape or len(images) != n_points:
-        return None, "the stored map is of another version of this data set"
-    return images, ""
-
-
-def point_picker(embedding: Embedding) -> int:
-    """The chosen point's index, as a field that can be typed into."""
-    last = len(embedding) - 1
-    # Another data set can be smaller than the one the point was chosen in.
-    st.session_state[POINT] = min(st.session_state[POINT], last)
-    return st.number_input(
-        f"Point, 0 to {last:,}", 0, last, width=170, **state.widget(POINT, "value")
-    )
-
-
-def _data_options(run: AnyRun, resized: bool = True) -> list[str]:
-    trained_on = run.train_config.held_out_dataset
-    fitting = datasets.names_of_shape(run.model_config.image_shape)
-    # Any images can be resized to what it reads. Another library's file may not name its data.
-    others = datasets.names() if resized or not (trained_on or fitting) else ()
-    names = dict.fromkeys(filter(None, [trained_on, *fitting, *others]))
-    return [f"{name} {split}" for name in names for split in _SPLITS]
+    more = {"format_func": show, "help": "What encoder and decoder are told: q(z|x, y), p(x|z, y)."}
+    if n <= _MOST_BUTTONS:
+        st.pills("Given class", options, required=True, **more, **widgets.widget(CLASS))
+    else:
+        st.selectbox("Given class", options, **more, **widgets.widget(CLASS))
 
 
 def _data_note(run: AnyRun) -> None:
     """Says so where the chosen data are not the model's own, or not of its size."""
-    name = st.session_state[DATA].rpartition(" ")[0]
+    name = selection.data()[0]
     trained_on, shape = run.train_config, run.model_config.image_shape
+    if data_choice.is_of_prior(name):
+        st.caption("Drawn by the model itself: the costs say nothing of real images.")
+        return
     notes = []
     if trained_on.held_out_dataset and name not in (
         trained_on.dataset,
@@ -189,32 +174,44 @@ def _data_note(run: AnyRun) -> None:
     ):
         notes.append(f"not what {run.name} was trained on")
     try:
-        found = datasets.describe(name).image_shape
+        found = catalogue.describe(name).image_shape
     except DatasetError:  # the page says what is missing
         return
     if found != shape:
         C, H, W = shape
         colour = "" if found[0] == C else ", grey" if C == 1 else ", colour"
         notes.append(f"resized to {H} x {W}{colour}")
+    if not catalogue.names_of_shape(shape) and not trained_on.dataset:
+        C, H, W = shape
+        notes.insert(
+            0, f"no known data set has images of {C} x {H} x {W}; your own can be added on Train"
+        )
     if notes:
         said = "; ".join(notes)
-        st.caption(f"{plain(said[0].upper() + said[1:])}.")
+        st.caption(f"{plain(capitalised(said))}.")
 
 
-def _model_card(run: AnyRun) -> None:
+def _model_card(listed: AnyRun) -> None:
+    place = st.empty()
+    try:
+        run, verdict = readings.settled(listed, *selection.data(), place)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
     rows = run.card.facts() if isinstance(run, ForeignRun) else _settings(run)
     try:
-        rows["parameters"] = f"{cache.model(run).n_parameters:,}"
-        embedding = cache.stored_embedding(run)
+        rows["parameters"] = f"{loaded.model(run).n_parameters:,}"
+        terms = None if isinstance(run, ForeignRun) else loaded.held_out_terms(run)
+        if n := run.model_config.n_classes:
+            rows["condition"] = f"a label of {n} classes"
     except CheckpointError as error:
         st.error(plain(str(error)))
         return
-    if embedding is not None:
-        means = embedding.means()
+    if terms:
         rows |= {
-            "held-out recon": f"{nats(means['recon'])} nats",
-            "held-out KL": f"{nats(means['kl'])} nats",
-            "held-out -ELBO": f"{nats(means['neg_elbo'])} nats",
+            "held-out recon": f"{nats(terms.recon)} nats",
+            "held-out KL": f"{nats(terms.kl)} nats",
+            "held-out -ELBO": f"{nats(terms.neg_elbo)} nats",
         }
     st.html(
         "<dl class='card'>"
@@ -224,6 +221,8 @@ def _model_card(run: AnyRun) -> None:
         )
         + "</dl>"
     )
+    if isinstance(run, ForeignRun):
+        reading.facts(run, verdict)
 
 
 def _settings(run: Run) -> dict[str, str]:

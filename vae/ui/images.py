@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -37,7 +38,11 @@ def row(images: np.ndarray, side: int, per_row: int, gap: int = 4) -> np.ndarray
     return canvas
 
 
-def show(picture: np.ndarray, caption: str | None = None, width: int | str = "content") -> None:
+def show(
+    picture: np.ndarray,
+    caption: str | None = None,
+    width: int | Literal["stretch", "content"] = "content",
+) -> None:
     """Draws it losslessly: what is looked at here are single pixels."""
     st.image(picture, caption, width=width, output_format="PNG")
 

@@ -11,23 +11,30 @@ from typing import Any
 import numpy as np
 import streamlit as st
 import torch
+from streamlit.components.v2 import component
 
-from vae import gaussian
-from vae.datasets import to_unit
+from vae.config import MAX_CLASSES
+from vae.data.dataset import to_unit
+from vae.errors import UserError
+from vae.inference.gap import best_of_image
 from vae.live import export, pack, source
 from vae.live import panel as told
-from vae.live.program import ProgramError
-from vae.posterior import best_gaussian
-from vae.ui import cache, state
-from vae.ui.frame import View
+from vae.live.constants import MOST_SAMPLES
+from vae.live.recording import ProgramError
+from vae.ui import faults
 from vae.ui.projection import Layout, Projection
+from vae.ui.results import inference, loaded
+from vae.ui.results.store import RESULTS
+from vae.ui.session import drawings, manual_q, selection
+from vae.ui.text import capitalised
+from vae.ui.view import View
 
 KEY = "live"
 _MOST_POINTS_BYTES = 16_000_000  # of mu and logvar; beyond, a click on a point asks the server
 _SENT = "_packs_sent"  # ids of the packs that this visitor's browser has been given
 _BEST = "_best_q"
 
-_component = st.components.v2.component("elbo_room_live", js=source.module(), css=source.css())
+_component = component("elbo_room_live", js=source.module("streamlit.js"), css=source.css("live"))
 
 
 def problem(view: View) -> ProgramError | None:
@@ -36,7 +43,7 @@ def problem(view: View) -> ProgramError | None:
     return found if isinstance(found, ProgramError) else None
 
 
-@st.fragment
+@faults.fragment
 def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool) -> None:
     """Everything beside the map; only this is run again when the hand lets go.
 
@@ -63,10 +70,15 @@ def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool
             "point": told.point(
                 view.embedding,
                 index,
-                point_key(view, index),
+                view.run.name,
                 None if view.images is None else view.images.images[index].numpy(),
             ),
-            "q": state.hand(point_key(view, index), view.embedding.latent_dim),
+            "q": manual_q.of_point(point_id(view, index), view.embedding.latent_dim),
+            "classes": told.classes(
+                view.n_classes,
+                loaded.class_names(view.run, view.embedding.dataset),
+                view.condition,
+            ),
             "settings": _settings(view),
             "best": best,
         },
@@ -83,23 +95,30 @@ def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool
         if identity not in sent:
             sent.add(identity)
             _component(key=f"pack_{place}", data=data)
-    state.publish()
-    shown = (index, without_webgl)
-    if shown != (st.session_state[state.POINT], st.session_state.get(state.WITHOUT_WEBGL, False)):
+    selection.publish()
+    shown = (index, without_webgl, view.condition)
+    if shown != (
+        st.session_state[selection.POINT],
+        st.session_state.get(selection.WITHOUT_WEBGL, False),
+        selection.condition() if view.n_classes else view.condition,
+    ):
         st.rerun()
 
 
 def export_button(view: View) -> None:
     """One HTML file with what the page shows, for the course page or a mail."""
-    size = export.rough_size(view.model, view.embedding, view.images)
+    model = loaded.model(view.run)
+    size = export.rough_size(model, view.embedding, view.images)
     st.sidebar.download_button(
         f"Take it away: one HTML file, {size / 1e6:.1f} MB",
         lambda: export.page(
-            view.model,
+            model,
             view.embedding,
             view.run.name,
             view.images,
             view.run.train_config.held_out_dataset,
+            view.condition,
+            loaded.class_names(view.run, view.embedding.dataset),
         ),
         file_name=f"{view.run.name}.html",
         mime="text/html",
@@ -110,37 +129,42 @@ def export_button(view: View) -> None:
     )
 
 
-def point_key(view: View, index: int) -> str:
-    """Names a point of a data set seen through a run; its index stands last (see live.js)."""
-    return f"{view.run.name}/{view.embedding.dataset}/{view.embedding.split}/{index}"
+def point_id(view: View, index: int) -> dict[str, Any]:
+    """Which point of which data set it is, seen through which run."""
+    return told.identity(view.embedding, index, view.run.name)
 
 
 def _plane(axes: Projection | Layout) -> dict[str, Any] | None:
-    if not axes.is_decodable:
+    if isinstance(axes, Layout):
         return None
     dimensions = axes.dimensions if axes.is_of_dimensions else None
     return told.plane(axes.origin, axes.directions, dimensions)
 
 
 def _packs(view: View) -> list[tuple[dict[str, Any], bytes]]:
-    packs = [_model_pack(view)]
+    model = _model_pack(view)
+    assert not isinstance(model, ProgramError)  # else the page shows `problem`
+    packs = [model]
     if view.embedding.mu.nbytes * 2 <= _MOST_POINTS_BYTES:
         packs.append(_points_pack(view))
     return packs
 
 
 def _model_pack(view: View) -> tuple[dict[str, Any], bytes] | ProgramError:
-    return cache.pack(view.run, "model", lambda: _built_model_pack(view))
+    key = "model pack", view.weights, view.run.train_config.held_out_dataset
+    return RESULTS.make(key, lambda: _built_model_pack(view))
 
 
 def _points_pack(view: View) -> tuple[dict[str, Any], bytes]:
-    name = f"{view.embedding.dataset}/{view.embedding.split}"
-    return cache.pack(view.run, name, lambda: _with_header(pack.points_pack(view.embedding)))
+    key = "points pack", view.key
+    labels = {"labels": view.embedding.labels.astype(np.int32)} if view.n_classes else {}
+    return RESULTS.make(key, lambda: _with_header(pack.points_pack(view.embedding, **labels)))
 
 
 def _built_model_pack(view: View) -> tuple[dict[str, Any], bytes] | ProgramError:
     try:
-        return _with_header(pack.model_pack(view.model, view.run.train_config.held_out_dataset))
+        model = loaded.model(view.run)  # of any class, which is chosen over there
+        return _with_header(pack.model_pack(model, view.run.train_config.held_out_dataset))
     except ProgramError as error:
         return error  # kept in the place of a pack: it would be the same again
 
@@ -150,18 +174,23 @@ def _with_header(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _settings(view: View) -> dict[str, Any]:
-    samples = min(view.embedding.n_samples, told.MOST_SAMPLES)
-    return {"S": samples} | st.session_state.get(state.LIVE, {})
+    samples = min(view.embedding.n_samples, MOST_SAMPLES)
+    return {"S": samples} | st.session_state.get(manual_q.SETTINGS, {})
 
 
 def _take_hand() -> None:
     hand = st.session_state[KEY]["hand"]
     if isinstance(hand, dict):
-        state.take_hand(hand)
+        manual_q.take(hand)
+        label = hand.get("label", "")  # of a model without a condition it says nothing
+        if label is None:
+            st.session_state[selection.CLASS] = selection.OWN
+        elif isinstance(label, int) and 0 <= label < MAX_CLASSES:
+            st.session_state[selection.CLASS] = str(label)
 
 
 def _take_without_webgl() -> None:
-    st.session_state[state.WITHOUT_WEBGL] = True
+    st.session_state[selection.WITHOUT_WEBGL] = True
 
 
 def _forget_sent() -> None:
@@ -171,7 +200,7 @@ def _forget_sent() -> None:
 def _choose(n_points: int) -> None:
     index = st.session_state[KEY]["point"]
     if isinstance(index, int) and 0 <= index < n_points:
-        st.session_state[state.POINT] = index
+        st.session_state[selection.POINT] = index
 
 
 def _image(view: View, text: Any) -> torch.Tensor | None:
@@ -190,7 +219,7 @@ def _keep_drawing(view: View) -> None:
     image = _image(view, st.session_state[KEY]["drawn"])
     if image is None:
         return
-    state.keep_drawing(image.numpy())
+    drawings.keep(image.numpy())
     st.toast("Your drawing is on Points.", icon=":material/draw:")
 
 
@@ -203,22 +232,20 @@ def _search_best(view: View, index: int) -> None:
     st.session_state[_BEST] = found
     if "x" in asked:
         image = _image(view, asked["x"])
-    elif view.images is not None and asked.get("point") == point_key(view, index):
+    elif view.images is not None and asked.get("point") == point_id(view, index):
         image = view.images.images[index]
     else:
         image = None
     if image is None:
         found["problem"] = "The image is not at hand, so no better q can be searched."
         return
-    x = to_unit(image)
-    D = view.embedding.latent_dim
-    eps = gaussian.draw((128, D), torch.Generator().manual_seed(0))
+    x, model = to_unit(image), view.given(index)
     with torch.no_grad():
-        mu, logvar = view.model.encode(x[None])
+        mu, logvar = model.encode(x[None])
     try:
-        best = best_gaussian(view.model, x, mu[0], logvar[0], eps)
-    except ValueError as error:
-        found["problem"] = f"{str(error)[0].upper()}{str(error)[1:]}."
+        best = best_of_image(model, x, mu[0], logvar[0], inference.lattice(view, index))
+    except UserError as error:
+        found["problem"] = f"{capitalised(str(error))}."
         return
     found["mu"] = best.mu.tolist()
     found["sigma"] = (best.logvar / 2).exp().tolist()

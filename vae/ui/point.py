@@ -3,19 +3,23 @@
 import streamlit as st
 import torch
 
-from vae import datasets, figures, gaussian
-from vae.datasets import DatasetError, to_unit
-from vae.elbo import pixel_recon
-from vae.ui import cache, images
-from vae.ui.frame import View, nats, plain
+from vae.core import gaussian
+from vae.core.elbo import pixel_recon
+from vae.data import catalogue
+from vae.data.dataset import DatasetError, to_unit
+from vae.figures import points as figures
+from vae.ui import charts, images
+from vae.ui.results import loaded
+from vae.ui.text import nats, plain
+from vae.ui.view import View
 
-_SIDE = 132
+_SIDE = 112  # pixels: three of them stand side by side on a small laptop
 
 
 @torch.no_grad()
 def card(view: View, index: int) -> None:
     """x, its reconstruction, the per-pixel term, the KL of each dimension and the point's terms."""
-    embedding, model = view.embedding, view.model
+    embedding, model = view.embedding, view.given(index)
     label = embedding.class_names[embedding.labels[index]]
     st.markdown(f"##### Point {index:,}, label {plain(label)}")
     mu = torch.from_numpy(embedding.mu[index])
@@ -34,7 +38,7 @@ def card(view: View, index: int) -> None:
     if view.images is not None:
         with pictures[2]:
             st.plotly_chart(
-                figures.pixel_map(per_pixel, side=_SIDE),
+                figures.pixel_map(per_pixel, width=_SIDE),
                 width="content",
                 key="pixel_map",
                 config={"displayModeBar": False},
@@ -46,10 +50,9 @@ def card(view: View, index: int) -> None:
     stored_terms(view, index)
     kl_per_dim = embedding.kl_per_dim[index]
     if len(kl_per_dim) <= 32:
-        st.plotly_chart(
+        charts.chart(
             figures.kl_bars(kl_per_dim),
             key="kl_bars",
-            config={"displayModeBar": False},
             alt="KL of each latent dimension, in nats",
         )
 
@@ -63,7 +66,7 @@ def missing_image(view: View) -> None:
 def stored_terms(view: View, index: int) -> None:
     """The terms that the tables and the command line state for the point, and its rank."""
     embedding = view.embedding
-    numbers = st.columns(4, gap="small")
+    numbers = st.columns(4, gap="small", vertical_alignment="bottom")
     recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
     numbers[0].metric("recon, nats", nats(recon), help=f"standard error {stderr:.2f} nats")
     numbers[1].metric("KL, nats", nats(embedding.kl[index]))
@@ -73,14 +76,14 @@ def stored_terms(view: View, index: int) -> None:
 
 
 def _offer_download(name: str, split: str) -> None:
-    if name not in datasets.NAMES or datasets.describe(name).is_here():
+    if name not in catalogue.NAMES or catalogue.describe(name).is_here(split):
         return
-    source = datasets.describe(name)
+    source = catalogue.describe(name)
     if st.button(
         f"Fetch {source.title}, {source.n_bytes / 1e6:.0f} MB", icon=":material/download:"
     ):
         try:
-            cache.dataset(name, split)
+            loaded.dataset(name, split)
         except DatasetError as error:
             st.error(plain(str(error)))
         else:

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 from sklearn.decomposition import PCA
 
-from vae.embedding import Embedding
-from vae.layout import EXAGGERATION, KINDS, MOST_FITTED, NEIGHBOURS, T_SNE
+from vae.analysis.embedding import Embedding
+from vae.analysis.layout import EXAGGERATION, KINDS, MOST_FITTED, NEIGHBOURS, T_SNE
 
 _COMPONENTS = "principal components"
 _LAYOUTS = {f"{kind}, a layout": kind for kind in KINDS}
@@ -26,8 +26,6 @@ class Projection:
         dimensions: the latent dimensions that lie in the plane, if it is one of those.
         instead_of: the kind of layout that was asked for and is not there yet, if one was.
     """
-
-    is_decodable: ClassVar[bool] = True
 
     origin: np.ndarray
     directions: np.ndarray
@@ -68,14 +66,13 @@ class Layout:
     """A map of the points alone: no other place on it means anything.
 
     Attributes:
-        kind: one of vae.layout.KINDS.
+        kind: one of vae.analysis.layout.KINDS.
         positions: where the points stand, shape (N, 2).
     """
 
     kind: str
     positions: np.ndarray
 
-    is_decodable: ClassVar[bool] = False
     prior_centre: ClassVar[None] = None
     dimensions: ClassVar[tuple[int, ...]] = (0, 1)  # whose sliders come first
     instead_of: ClassVar[str] = ""
@@ -135,7 +132,7 @@ def choose(
         bind="query-params",
         width=190,
     )
-    if chosen in layouts:
+    if layout_of and chosen in layouts:
         positions = layout_of(layouts[chosen])
         if positions is not None:
             return Layout(layouts[chosen], positions)
@@ -161,7 +158,9 @@ def choose(
 
 def plane(embedding: Embedding) -> Projection:
     """What needs no choice: the two dimensions, or the principal components of mu."""
-    return choose(embedding) if embedding.latent_dim <= 2 else _components(embedding)
+    axes = choose(embedding) if embedding.latent_dim <= 2 else _components(embedding)
+    assert isinstance(axes, Projection)  # two dimensions are offered no layout
+    return axes
 
 
 def subscript(dimension: int) -> str:
@@ -169,12 +168,17 @@ def subscript(dimension: int) -> str:
     return str(dimension + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
+def dimension_name(dimension: int) -> str:
+    """A latent dimension as the pages write it, from 1."""
+    return f"z{subscript(dimension)}"
+
+
 def _components(embedding: Embedding, instead_of: str = "") -> Projection:
     fitted = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
     titles = ("PC 1 of μ", "PC 2 of μ")
-    return Projection(fitted.mean_, fitted.components_, titles, (0, 1), instead_of)
+    return Projection(fitted.mean_, fitted.components_, titles, (0, 1), instead_of)  # pyright: ignore[reportArgumentType]
 
 
 def _dimensions(D: int, chosen: tuple[int, ...]) -> Projection:
-    titles = tuple(f"z{subscript(d)}" for d in chosen)
-    return Projection(np.zeros(D), np.eye(D)[list(chosen)], titles, chosen)
+    x, y = (f"z{subscript(d)}" for d in chosen)
+    return Projection(np.zeros(D), np.eye(D)[list(chosen)], (x, y), chosen)

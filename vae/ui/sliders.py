@@ -4,18 +4,20 @@ import numpy as np
 import streamlit as st
 import torch
 
-from vae import gaussian
+from vae.core import gaussian
 from vae.live.panel import mu_range, sigma_of, sigma_range
-from vae.ui import frame, images, projection
-from vae.ui.frame import View
+from vae.ui import faults, images
+from vae.ui.projection import Layout, Projection, subscript
+from vae.ui.text import nats
+from vae.ui.view import View
 
 N_DRAWS = 8
 
 
-def show(view: View, axes: projection.Projection, index: int) -> None:
+def show(view: View, axes: Projection | Layout, index: int) -> None:
     """The sliders, set to the point's q when another one has been chosen, and what they decode."""
     _follow_point(view, index)
-    _panel(view, axes)
+    _panel(view, axes, index)
 
 
 def _key(view: View, name: str, dimension: int) -> str:
@@ -35,8 +37,8 @@ def _follow_point(view: View, index: int) -> None:
     st.session_state["followed"] = chosen
 
 
-@st.fragment
-def _panel(view: View, axes: projection.Projection) -> None:
+@faults.fragment
+def _panel(view: View, axes: Projection | Layout, index: int) -> None:
     D = view.embedding.latent_dim
     st.session_state.setdefault("eps_seed", 0)
     sigmas = sigma_of(view.embedding)
@@ -56,7 +58,8 @@ def _panel(view: View, axes: projection.Projection) -> None:
     generator = torch.Generator().manual_seed(st.session_state["eps_seed"])
     z = gaussian.reparameterise(mu, logvar, gaussian.draw((N_DRAWS, 1, D), generator))[:, 0]
     with torch.no_grad():
-        mean, draws = view.model.decode_mean(mu)[0].numpy(), view.model.decode_mean(z).numpy()
+        model = view.given(index)
+        mean, draws = model.decode_mean(mu)[0].numpy(), model.decode_mean(z).numpy()
     with picture:
         images.show(images.enlarged(mean, 150), "decoded at z = μ", width=150)
     images.show(images.row(draws, side=48, per_row=N_DRAWS))
@@ -64,7 +67,7 @@ def _panel(view: View, axes: projection.Projection) -> None:
         kl = gaussian.kl_to_standard_normal(mu, logvar).sum().item()
         st.caption(
             f"z = μ + σε, ε fixed (seed {st.session_state['eps_seed']}); "
-            f"KL(q, p) = {frame.nats(kl)} nats, equation (6)"
+            f"KL(q, p) = {nats(kl)} nats, equation (6)"
         )
         st.button("Resample", on_click=_resample, icon=":material/casino:", type="tertiary")
 
@@ -76,7 +79,7 @@ def _mu_and_sigma(view: View, d: int, sigma: np.ndarray) -> None:
         (columns[1], "sigma", "σ", sigma_range(sigma)),
     ):
         column.slider(
-            f"{symbol}{projection.subscript(d)}",
+            f"{symbol}{subscript(d)}",
             low,
             high,
             step=0.005,

@@ -29,3 +29,18 @@ def free_name(stem: str, otherwise: str, is_free: Callable[[str], bool], longest
 def nats(value: float) -> str:
     """A number of nats as the pages write it."""
     return f"{value:.2f}"
+
+
+def capitalised(text: str) -> str:
+    """With a capital at its beginning, and the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(error: Exception) -> str:
+    """An error's message as a sentence of its own, plain."""
+    return plain(f"{capitalised(str(error))}.")
+
+
+def with_minus(value: float, digits: int = 2) -> str:
+    """A number with a minus as long as a plus."""
+    return f"{value:.{digits}f}".replace("-", "−")

@@ -4,55 +4,96 @@ from pathlib import Path
 
 import streamlit as st
 
-from vae import checkpoint
-from vae.checkpoint import CheckpointError
+from vae.errors import UserError
 from vae.formats import AnyRun
-from vae.ui import state
+from vae.formats.containers.tensors import SUFFIXES
+from vae.formats.refusal import Refusal
+from vae.formats.uploads import Uploads, Visit
+from vae.runs import checkpoint
+from vae.ui.session import selection
 from vae.ui.text import free_name, plain
-from vae.uploads import MAX_BYTES, Uploads
 
-_UPLOADS = "_uploads"  # this visitor's; their files go with the session
-_ROUND = "_upload_round"  # counts uploads, so that the field is empty after each
-_PROBLEM = "_upload_problem"
+_HELD = "_visit"  # this session's hold on the visitor's uploads
+_ROUND = "_upload_round"  # counts uploads, so that the fields are empty after each
+_PROBLEM = "_upload_problem"  # what went wrong, and in which of the two popovers
+_OPENING, _KEEPING = "open_a_file", "your_upload"
+_FILES, _FOLDER = "upload", "upload_folder"
 
 
 def runs() -> list[AnyRun]:
     """What this visitor has uploaded, the newest first."""
-    uploads = st.session_state.get(_UPLOADS)
+    uploads = _uploads()
     return list(uploads.runs.values())[::-1] if uploads else []
+
+
+def _uploads() -> Uploads | None:
+    """This visitor's; those of the address's token where the page was loaded again."""
+    token = st.session_state.get(selection.VISIT)
+    if _HELD not in st.session_state and token and (visit := Visit.again(token)):
+        st.session_state[_HELD] = visit
+    held = st.session_state.get(_HELD)
+    return held.uploads if held else None
 
 
 def offer() -> None:
     """The field for a file, and what can be done with the upload that is chosen."""
-    chosen = st.session_state.get(state.RUN)
+    chosen = st.session_state.get(selection.RUN)
     is_upload = chosen in {run.name for run in runs()}
     with st.container(horizontal=True, gap="small"):
-        with st.popover("Open a file", icon=":material/upload_file:", key="open_a_file"):
-            _field()
+        with st.popover("Open a file", icon=":material/upload_file:", key=_OPENING):
+            _problem(_OPENING)
+            _fields()
         if is_upload:
-            with st.popover("Yours", icon=":material/lock:", key="your_upload"):
+            with st.popover("Yours", icon=":material/lock:", key=_KEEPING):
+                _problem(_KEEPING)
                 _keep_form(chosen)
     if is_upload:
-        st.caption("Only you see this checkpoint, for as long as you stay.")
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(plain(problem))
+        st.session_state[selection.VISIT] = st.session_state[_HELD].token
+        st.caption(
+            "Only you see this checkpoint, and whoever has this page's address, for as long as you "
+            "stay."
+        )
+    else:
+        st.session_state.pop(selection.VISIT, None)
 
 
-def _field() -> None:
+def _problem(popover: str) -> None:
+    """What went wrong there, where it is seen: a popover covers what is beneath it."""
+    where, error = st.session_state.get(_PROBLEM, ("", None))
+    if where != popover:
+        return
+    if not isinstance(error, Refusal):
+        st.error(plain(str(error)))
+        return
+    st.error(plain(f"Not opened: {error.path} {error.found}; {error.missing}."))
+    st.markdown(f"Next: {plain(error.step.do)}" + (":" if error.command else "."))
+    if error.command:
+        st.code(error.command, language=None, wrap_lines=True)
+
+
+def _fields() -> None:
     st.file_uploader(
         "A checkpoint: its weights, and the .json files beside them",
         accept_multiple_files=True,
-        key=_field_key(),
+        key=_field_key(_FILES),
         on_change=_take,
-        help="Of ELBO Room, pytorch/examples, pythae, disentangling-vae or PyTorch-VAE. Files of "
-        "one folder are chosen together. No code in them is ever run.",
+        args=(_FILES,),
+        help="Of any program: what torch.save wrote, safetensors, Keras or ONNX. Files that belong "
+        "together are chosen together, or sent as a .zip. No code in them is ever run.",
+    )
+    st.file_uploader(
+        "Or a whole folder",
+        accept_multiple_files="directory",
+        key=_field_key(_FOLDER),
+        on_change=_take,
+        args=(_FOLDER,),
     )
     st.caption(
-        f"At most {MAX_BYTES / 1e6:.0f} MB together. Nobody else sees it, unless you keep it on "
-        "this server."
+        f"At most {_most_megabytes()} MB together. Nobody else sees it, unless you keep it on this "
+        "server."
     )
-    kept = st.session_state[_UPLOADS].kept() if _UPLOADS in st.session_state else []
-    for path in kept:
+    uploads = _uploads()
+    for path in uploads.kept() if uploads else []:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"You kept **{plain(path.name)}**", width="stretch")
             st.button("Take it back", key=f"discard_{path.name}", on_click=_discard, args=(path,))
@@ -79,52 +120,57 @@ def _keep_form(name: str) -> None:
         )
 
 
-def _field_key() -> str:
-    return f"upload_{st.session_state.get(_ROUND, 0)}"
+def _field_key(field: str) -> str:
+    return f"{field}_{st.session_state.get(_ROUND, 0)}"
 
 
-def _take() -> None:
-    files = st.session_state.get(_field_key())
+def _most_megabytes() -> int:
+    """What the server takes, in units of 2**20 bytes: Streamlit holds each file against it."""
+    return st.get_option("server.maxUploadSize")
+
+
+def _take(field: str) -> None:
+    files = st.session_state.get(_field_key(field))
     if not files:
         return
     st.session_state.pop(_PROBLEM, None)
-    if _UPLOADS not in st.session_state:
-        st.session_state[_UPLOADS] = Uploads()
+    if _uploads() is None:
+        st.session_state[_HELD] = Visit.begun(_most_megabytes() * 2**20)
     try:
-        run = st.session_state[_UPLOADS].add(files)
-    except CheckpointError as error:
-        st.session_state[_PROBLEM] = str(error)
+        run = st.session_state[_HELD].uploads.add(files)
+    except UserError as error:
+        st.session_state[_PROBLEM] = _OPENING, error
         return
     finally:
         st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
-    st.session_state[state.RUN] = run.name
+    st.session_state[selection.RUN] = run.name
 
 
 def _keep(name: str, field: str) -> None:
     st.session_state.pop(_PROBLEM, None)
     try:
-        path = st.session_state[_UPLOADS].keep(name, st.session_state[field].strip())
-    except CheckpointError as error:
-        st.session_state[_PROBLEM] = str(error)
+        path = st.session_state[_HELD].uploads.keep(name, st.session_state[field].strip())
+    except UserError as error:
+        st.session_state[_PROBLEM] = _KEEPING, error
         return
-    st.session_state[state.RUN] = path.name
+    st.session_state[selection.RUN] = path.name
     st.toast(f"Kept as {plain(path.name)}.", icon=":material/bookmark_added:")
 
 
 def _remove(name: str) -> None:
     st.session_state.pop(_PROBLEM, None)
-    st.session_state[_UPLOADS].remove(name)
-    st.session_state.pop(state.RUN, None)
+    st.session_state[_HELD].uploads.remove(name)
+    st.session_state.pop(selection.RUN, None)
 
 
 def _discard(path: Path) -> None:
-    st.session_state[_UPLOADS].discard(path)
+    st.session_state[_HELD].uploads.discard(path)
 
 
 def _proposal(name: str) -> str:
     """A free name for the folder of checkpoints, made of the upload's."""
     stem = name.partition(" ")[0]
-    for suffix in (".safetensors", ".pth", ".ckpt", ".bin", ".pt"):
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
         stem = stem.removesuffix(suffix)
     taken = checkpoint.folder()
     return free_name(stem, "checkpoint", lambda name: not (taken / name).exists(), 50)

@@ -1,0 +1,133 @@
+"""`python -m vae list`, `shrink` and `export`."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vae.runs.status import Status, write_status
+
+
+def test_list_shows_every_run_and_why_others_cannot_be_opened(vae, run, tiny_run, checkpoints):
+    for name in ("bad-config", "bad-metrics", "bad-status", "untrained", "no-weights"):
+        tiny_run(checkpoints / name)
+    config = json.loads((checkpoints / "bad-config/config.json").read_text())
+    config["format_version"] = "\ud800"  # what no terminal can print
+    (checkpoints / "bad-config/config.json").write_text(json.dumps(config))
+    (checkpoints / "bad-metrics/metrics.jsonl").write_text('{"epoch": 1}\n')
+    (checkpoints / "bad-status/status.json").write_text("[" * 100_000)
+    for file in ("metrics.jsonl", "embedding.safetensors"):
+        (checkpoints / "untrained" / file).unlink()
+    (checkpoints / "no-weights/model.safetensors").unlink()
+    code, out, err = vae("list")
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert (code, err) == (0, "")
+    assert set(lines) == {path.name for path in checkpoints.iterdir()}
+    score = run.load_embedding().means()["neg_elbo"]
+    for name in ("tiny", "bad-status"):
+        assert f"-ELBO {score:.2f} nats" in lines[name]
+        assert "digits" in lines[name]
+        assert lines[name].endswith("finished")
+    assert "untrained " in lines["untrained"][10:]
+    for name, file in (
+        ("bad-config", "config.json"),
+        ("bad-metrics", "metrics.jsonl, line 1"),
+        ("no-weights", "model.safetensors"),
+    ):
+        assert "cannot be opened: " in lines[name]
+        assert file in lines[name]
+
+
+def test_list_of_an_empty_or_missing_folder_says_what_makes_a_run(vae, checkpoints):
+    for arguments in ([], ["--folder", checkpoints / "nowhere"]):
+        code, out, _ = vae("list", *arguments)
+        assert code == 0
+        assert "python -m vae train" in out
+
+
+def test_shrink_halves_the_weights_and_hardly_moves_the_terms(evaluated, vae, run):
+    before, size = run.load_embedding(), (run.path / "model.safetensors").stat().st_size
+    code, out, err = vae("shrink", run.path)
+    assert (code, err.count("vae: ")) == (0, 0)
+    assert "recon moved by" in out
+    assert {tensor.dtype for tensor in load_file(run.path / "model.safetensors").values()} == {
+        torch.float16
+    }
+    n_header = 2000  # at most
+    assert (
+        size / 2 - n_header < (run.path / "model.safetensors").stat().st_size < size / 2 + n_header
+    )
+    model, after = run.load_model(), run.load_embedding()
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
+    for name in ("recon", "kl"):
+        assert abs(after.means()[name] - before.means()[name]) < 0.05
+    assert evaluated(run.path)["neg_elbo"] == pytest.approx(before.means()["neg_elbo"], abs=0.05)
+    assert vae("shrink", run.path)[0] == 0  # once more is no harm
+    assert run.load_embedding().recon.tobytes() == after.recon.tobytes()
+
+
+def test_shrink_refuses_what_is_not_finished(refused, run):
+    write_status(run.path, Status("stopped"))
+    before = run.fingerprint()
+    assert f"{run.path} is stopped; only a finished run can be shrunk" in refused(
+        "shrink", run.path
+    )
+    assert run.fingerprint() == before
+
+
+def test_shrink_refuses_weights_that_half_precision_cannot_hold(refused, run):
+    state = load_file(run.path / "model.safetensors")
+    state["encoder.mu.bias"][0] = 1e6
+    save_file(state, run.path / "model.safetensors")
+    before = run.fingerprint()
+    assert "too large for half precision" in refused("shrink", run.path)
+    assert run.fingerprint() == before
+
+
+def test_export_writes_one_page_and_says_where_and_how_large_it_is(vae, run, tmp_path):
+    path = tmp_path / "page.HTML"
+    code, out, err = vae("export", run.path, "--html", path)
+    assert (code, err) == (0, "")
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert text.rstrip().endswith("</html>")
+    assert out == f"{path} {path.stat().st_size / 1e6:.2f} MB\n"
+
+
+def test_export_is_named_after_the_run_unless_told(vae, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert vae("export", run.path / "config.json")[1].startswith("tiny.html ")
+    assert (tmp_path / "tiny.html").exists()
+
+
+@pytest.mark.parametrize("name", ["page", "page.pdf", ".html", "page.html.gz"])
+def test_export_refuses_a_file_that_is_no_page(refused, run, tmp_path, name):
+    said = refused("export", run.path, "--html", tmp_path / name)
+    assert said == f"--html (={tmp_path / name}) must end in .html"
+    assert not (tmp_path / name).exists()
+
+
+def test_export_refuses_what_is_no_run_and_where_it_cannot_write(refused, run, tmp_path):
+    assert "nowhere" in refused("export", tmp_path / "nowhere")
+    assert "CHECKPOINT" in refused("export")
+    assert "missing" in refused("export", run.path, "--html", tmp_path / "missing/page.html")
+
+
+def test_export_without_embedding_and_data_says_what_is_missing(refused, run, tmp_path, no_data):
+    config = json.loads((run.path / "config.json").read_text())
+    config["train"]["dataset"] = "mnist"
+    (run.path / "config.json").write_text(json.dumps(config))
+    (run.path / "embedding.safetensors").unlink()
+    said = refused("export", run.path, "--html", tmp_path / "page.html")
+    assert f"{run.path} holds no embedding, and the data set 'mnist' is not in" in said
+    assert "python -m vae" in said
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_export_names_the_weights_that_cannot_be_run(refused, run, tmp_path):
+    weights = load_file(run.path / "model.safetensors")
+    weights["decoder.body.0.weight"][0, 0] = torch.inf
+    save_file(weights, run.path / "model.safetensors")
+    assert "decoder.body.0.weight" in refused("export", run.path, "--html", tmp_path / "p.html")
+    assert not (tmp_path / "p.html").exists()

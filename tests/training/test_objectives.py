@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch import nn
+from training.small import ONE_BATCH, config, digits, make, train
+
+from vae.core import gaussian
+from vae.core.elbo import point_terms
+from vae.data import catalogue
+from vae.training.objectives import MeanTerms, mean_terms
+
+
+def test_one_step_is_one_step_of_adam_on_the_mean_loss_in_nats():
+    # One batch of all images, and posteriors that are points: neither order nor noise matters.
+    model, by_hand = make(), make()
+    for m in (model, by_hand):
+        m.encoder.logvar.weight.data.zero_()
+        m.encoder.logvar.bias.data.fill_(-100)
+    images = digits(20)
+    optimiser = torch.optim.Adam(by_hand.parameters(), lr=0.01)
+    terms = point_terms(by_hand, catalogue.to_unit(images[0]), torch.zeros(1, 20, 2))
+    (terms.recon + 2.5 * terms.kl).mean().backward()
+    optimiser.step()
+
+    gradients = []
+    (stats,) = train(
+        model,
+        config(1, schedule="constant", learning_rate=0.01, beta=2.5, kl_warmup=0),
+        images,
+        on_step=lambda *_: gradients.extend(p.grad.clone() for p in model.parameters()),
+    )
+    for ours, gradient, expected in zip(
+        model.parameters(), gradients, by_hand.parameters(), strict=True
+    ):
+        torch.testing.assert_close(gradient, expected.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    assert stats.train.recon == pytest.approx(terms.recon.mean().item(), rel=1e-5)
+    assert stats.train.kl == pytest.approx(terms.kl.mean().item(), rel=1e-5)
+
+
+def test_a_dimension_within_its_free_bits_is_not_pushed():
+    # Two dimensions, of which the second one's KL is below the threshold and the first one's above.
+    model, by_hand = make(), make()
+    images = digits(20)
+    x = catalogue.to_unit(images[0])
+    for m in (model, by_hand):
+        m.encoder.mu.bias.data = torch.tensor([3.0, 0.0])
+        m.encoder.logvar.weight.data.zero_()
+        m.encoder.logvar.bias.data = torch.tensor([-60.0, 0.1])
+        decoder = next(layer for layer in m.decoder.modules() if isinstance(layer, nn.Linear))
+        decoder.weight.data[:, 1] = 0  # the noise of the second dimension is of no consequence
+    mu, logvar = by_hand.encode(x)
+    q = torch.distributions.Normal(mu, (logvar / 2).exp())
+    kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).mean(0)  # (D,)
+    free = kl[1].item() + 0.05
+    assert kl[1] < free < kl[0]
+    recon = point_terms(by_hand, x, torch.zeros(1, 20, 2)).recon.mean()
+    (recon + torch.maximum(kl, torch.tensor(free)).sum()).backward()
+
+    gradients = []
+    (stats,) = train(
+        model,
+        config(1, free_bits=free, **ONE_BATCH),
+        images,
+        on_step=lambda *_: gradients.extend(p.grad.clone() for p in model.parameters()),
+    )
+    assert stats.train.kl == pytest.approx(kl.sum().item(), rel=1e-5)  # reported as it is
+    assert by_hand.encoder.logvar.bias.grad[1] == 0
+    for gradient, expected in zip(gradients, by_hand.parameters(), strict=True):
+        if expected is decoder.weight:  # its slope at z2 is the noise's; all else is as by hand
+            gradient, slope = gradient[:, 0], expected.grad[:, 0]
+        else:
+            slope = expected.grad
+        torch.testing.assert_close(gradient, slope, rtol=1e-3, atol=1e-4)
+
+
+def test_mean_terms_do_not_depend_on_their_pieces(monkeypatch):
+    model, (images, _) = make(), digits(50)
+    eps = gaussian.noise_of_points(range(50), 3, 2, seed=0)
+    whole = mean_terms(model, images, eps)
+    monkeypatch.setattr("vae.core.elbo._NUMBERS_AT_ONCE", 64 * 7)
+    assert mean_terms(model, images, eps) == pytest.approx(whole, rel=1e-5)
+    assert isinstance(whole, MeanTerms)
+
+
+@pytest.mark.parametrize(
+    ("kl_warmup", "expected"),
+    # 4 steps an epoch for 5 epochs; the last step's weight is reported.
+    [
+        (0.0, [2, 2, 2, 2, 2]),
+        (1.0, [0.4, 0.8, 1.2, 1.6, 2]),
+        (0.4, [1, 2, 2, 2, 2]),
+        (0.3, [4 / 3, 2, 2, 2, 2]),
+    ],
+)
+def test_beta_climbs_over_the_warm_up_and_stays(kl_warmup, expected):
+    history = train(make(), config(5, beta=2.0, kl_warmup=kl_warmup), digits(128))
+    assert [stats.beta for stats in history] == pytest.approx(expected)

@@ -1,0 +1,43 @@
+"""The command that measures: bench."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from vae.cli.common import Commands
+
+_WHAT = ("train", "live", "busy", "inference", "classroom", "wild")
+
+
+def add(commands: Commands) -> None:
+    """Adds this command."""
+    bench = commands.add(
+        "bench",
+        _bench,
+        "measure, against a baseline in the same run",
+        "train: images per second of our loop, of the textbook's, and of the matrix products "
+        "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
+        "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
+        "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
+        "posterior against the points, the grid's nodes, and importance sampling. classroom: "
+        "thirty visitors at one server. wild: how many checkpoints of a folder are opened, and "
+        "read as the classes that made them (`python tests/wild/make.py` makes such a folder).",
+    )
+    bench.add_argument("what", choices=_WHAT, metavar="|".join(_WHAT))
+    bench.add_argument("folder", nargs="?", type=Path, help="wild: the checkpoints that were made")
+    bench.add_argument(
+        "-v", "--verbose", action="store_true", help="wild: a line for each file, too"
+    )
+    bench.add_argument(
+        "--wider", action="store_true", help="wild: search each file's readings for minutes"
+    )
+    bench.add_argument(
+        "--plot", type=Path, metavar="FILE", help="inference: an HTML file for the cost curves"
+    )
+    bench.add_argument("--json", action="store_true", help="print one JSON object a row")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    main = import_module(f"vae.bench.{options.what}").main
+    more = {"inference": (options.plot,), "wild": (options.folder, options.verbose, options.wider)}
+    main(options.json, *more.get(options.what, ()))

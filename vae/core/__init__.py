@@ -1,0 +1,1 @@
+"""The model and its bound: normal distributions, likelihoods, networks, the terms."""

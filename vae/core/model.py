@@ -1,0 +1,283 @@
+"""Encoder, Decoder and VAE: q(z|x) and p(x|z) as plain modules. Nothing is sampled in here."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vae.config import ForeignModel, ModelConfig
+from vae.core.likelihood import Likelihood, make_likelihood
+from vae.errors import UserError
+
+_ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+
+
+class Encoder(nn.Module):
+    """x (B, C, H, W) -> mu (B, D), logvar (B, D) of q(z|x).
+
+    With `config.n_classes`, of q(z|x, y): the one-hot label goes beside the pixels of an mlp, and
+    as planes, each all 0 or all 1, beside the channels of a conv.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.is_mlp = config.family == "mlp"
+        build = _mlp_encoder if config.family == "mlp" else _conv_encoder
+        self.body, width = build(config)
+        self.mu = nn.Linear(width, config.latent_dim)
+        self.logvar = nn.Linear(width, config.latent_dim)
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mu and logvar of q(z|x), or with the one-hot label c (B, n_classes) of q(z|x, y)."""
+        if c is not None:
+            B, _, H, W = x.shape
+            planes = c[..., None, None].expand(B, -1, H, W)
+            x = torch.cat([x.flatten(1), c] if self.is_mlp else [x, planes], 1)
+        h = self.body(x)  # (B, width)
+        return self.mu(h), self.logvar(h)
+
+
+class Decoder(nn.Module):
+    """z (..., D) -> the likelihood's raw output, (..., C, H, W).
+
+    With `config.n_classes` the one-hot label goes behind z.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        build = _mlp_decoder if config.family == "mlp" else _conv_decoder
+        self.body = build(config)
+
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """The raw output for each z, and for its one-hot label c (..., n_classes)."""
+        if c is not None:
+            z = torch.cat([z, c], -1)
+        out = self.body(z.reshape(-1, z.shape[-1]))  # (prod(...), C, H, W)
+        return out.reshape(*z.shape[:-1], *out.shape[1:])
+
+
+class VAE(nn.Module):
+    """A variational autoencoder (Kingma & Welling, 2014) with a standard normal prior.
+
+    Args:
+        config: its shape.
+        generator: draws the initial weights; by default one with seed 0.
+
+    Attributes:
+        config: as given.
+        encoder, decoder, likelihood: its three parts.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.likelihood: Likelihood = make_likelihood(config.likelihood)
+        _initialise(self, generator or torch.Generator().manual_seed(0))
+
+    @classmethod
+    def of_parts(
+        cls,
+        config: ForeignModel | ModelConfig,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+    ) -> Self:
+        """A VAE whose networks somebody else made.
+
+        Args:
+            config: what is known of it.
+            encoder: images (B, C, H, W) in [0, 1] -> mu (B, D), logvar (B, D).
+            decoder: z (..., D) -> the likelihood's raw output, (..., C, H, W).
+            likelihood: p(x|z), one of `vae.core.likelihood`.
+
+        Where `config.n_classes` is not 0, encoder and decoder are each called with the label as a
+        second argument: one-hot, float, (B, n_classes) and (..., n_classes).
+        """
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model.config = config
+        model.encoder, model.decoder, model.likelihood = encoder, decoder, likelihood
+        return model
+
+    def given(self, label: int | Tensor) -> "VAE":
+        """q(z|x, y) and p(x|z, y) with y fixed: a VAE without a condition, of the same weights.
+
+        Args:
+            label: of all images; or one for each image of a batch, int64, shape (B,), and the
+                z that are decoded then are (..., B, D).
+
+        Returns:
+            The model itself, if it has no condition.
+
+        Raises:
+            UserError: a label that the model has no class for.
+        """
+        n = self.config.n_classes
+        if not n:
+            return self
+        labels = torch.as_tensor(label)  # not on the meta device, which has no values to check
+        if labels.numel() and not (labels.min() >= 0 and labels.max() < n):
+            wrong = int(labels.min() if labels.min() < 0 else labels.max())
+            raise UserError(f"the label (={wrong}) must be from 0 to {n - 1}, the model's classes")
+        return self.under(F.one_hot(labels, n).float().to(self.device))
+
+    def under(self, c: Tensor) -> "VAE":
+        """As `given`, with the label one-hot already, (n_classes,) or (B, n_classes); unchecked."""
+        encoder, decoder = _Given(self.encoder, c, 3), _Given(self.decoder, c, 1)
+        config = replace(self.config, n_classes=0)
+        return VAE.of_parts(config, encoder, decoder, self.likelihood).train(self.training)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar of q(z|x), each (B, D), for images x (B, C, H, W) in [0, 1].
+
+        Raises:
+            UserError: the images are not of the model's shape, or the model has a condition and it
+                is not fixed (`given`).
+        """
+        self._check_no_condition()
+        if tuple(x.shape[1:]) != self.config.image_shape:
+            raise UserError(
+                f"the images are {_size(x.shape[1:])}, but this model reads "
+                f"{_size(self.config.image_shape)} (channels x height x width)"
+            )
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The likelihood's raw output (..., C, H, W) for z (..., D): logits, or x_mean.
+
+        `likelihood.mean` turns it into pixels. Raises UserError for another D, or as `encode`.
+        """
+        self._check_no_condition()
+        if z.shape[-1] != self.config.latent_dim:
+            raise UserError(
+                f"z has {z.shape[-1]} dimensions, but this model has {self.config.latent_dim}"
+            )
+        return self.decoder(z)
+
+    def decode_mean(self, z: Tensor) -> Tensor:
+        """E[x|z] as pixels in [0, 1], (..., C, H, W): what a page draws."""
+        return self.likelihood.mean(self.decode(z)).clamp(0, 1)
+
+    def _check_no_condition(self) -> None:
+        if n := self.config.n_classes:
+            raise UserError(
+                f"the model is conditional on a label of {n} classes; choose one of them"
+            )
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers training adjusts."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+
+class _Given(nn.Module):
+    """A network whose second argument, the label, is fixed.
+
+    Args:
+        network: it.
+        c: the label, one-hot, (n_classes) or (B, n_classes).
+        axes: of one input: 3 for an image, 1 for z.
+    """
+
+    c: Tensor
+
+    def __init__(self, network: nn.Module, c: Tensor, axes: int) -> None:
+        super().__init__()
+        self.network, self.axes = network, axes
+        self.register_buffer("c", c, persistent=False)
+
+    def forward(self, inputs: Tensor) -> Any:
+        """Of x (B, C, H, W) or z (..., D)."""
+        batch = inputs.shape[: inputs.ndim - self.axes]
+        return self.network(inputs, self.c.expand(*batch, self.c.shape[-1]))
+
+
+def _mlp_encoder(config: ModelConfig) -> tuple[nn.Module, int]:
+    sizes = [math.prod(config.image_shape) + config.n_classes, *config.hidden]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for n_in, n_out in pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), _ACTIVATIONS[config.activation]()]
+    return nn.Sequential(*layers), sizes[-1]
+
+
+def _mlp_decoder(config: ModelConfig) -> nn.Module:
+    sizes = [config.latent_dim + config.n_classes, *reversed(config.hidden)]
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layers += [nn.Linear(n_in, n_out), _ACTIVATIONS[config.activation]()]
+    layers += [
+        nn.Linear(sizes[-1], math.prod(config.image_shape)),
+        nn.Unflatten(1, config.image_shape),
+    ]
+    return nn.Sequential(*layers)
+
+
+def _conv_sides(config: ModelConfig) -> list[tuple[int, int]]:
+    """(H, W) after each stride-2 stage, the image's own first; each halves, rounding up."""
+    _, H, W = config.image_shape
+    sides = [(H, W)]
+    for _ in config.hidden:
+        H, W = -(-H // 2), -(-W // 2)
+        sides.append((H, W))
+    return sides
+
+
+def _conv_encoder(config: ModelConfig) -> tuple[nn.Module, int]:
+    channels = [config.image_shape[0] + config.n_classes, *config.hidden]
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(channels):
+        layers += [
+            nn.Conv2d(n_in, n_out, kernel_size=3, stride=2, padding=1),
+            _ACTIVATIONS[config.activation](),
+        ]
+    layers.append(nn.Flatten())
+    h, w = _conv_sides(config)[-1]
+    return nn.Sequential(*layers), channels[-1] * h * w
+
+
+def _conv_decoder(config: ModelConfig) -> nn.Module:
+    channels = [config.image_shape[0], *config.hidden][::-1]
+    sides = _conv_sides(config)[::-1]
+    h, w = sides[0]
+    layers: list[nn.Module] = [
+        nn.Linear(config.latent_dim + config.n_classes, channels[0] * h * w),
+        nn.Unflatten(1, (channels[0], h, w)),
+    ]
+    for (n_in, n_out), ((h, w), (H, W)) in zip(pairwise(channels), pairwise(sides), strict=True):
+        # Without padding a transposed stage gives 2h - 1; one more row or column for even sides.
+        layers += [
+            _ACTIVATIONS[config.activation](),
+            nn.ConvTranspose2d(
+                n_in,
+                n_out,
+                kernel_size=3,
+                stride=2,
+                padding=1,
+                output_padding=(H - (2 * h - 1), W - (2 * w - 1)),
+            ),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """PyTorch's own default initialisation, from the given generator and not the global one."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            bound = 1 / math.sqrt(module.weight[0].numel())  # 1 / sqrt(fan in)
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

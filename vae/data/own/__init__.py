@@ -1,0 +1,34 @@
+"""Data of one's own -> a data set like the others: a folder or zip of pictures, an .npz or .npy.
+
+    survey    what is in it, from headers alone: counts, classes, sizes, what cannot be used
+    preview   a few images of each class as they would be used
+    read      a Dataset of it
+    add       keeps that in the data folder, where `vae.data.catalogue` finds it by its name
+
+What is done to the images, and said wherever they are described: each is turned as its EXIF
+orientation says, laid on black where it is transparent, made grey or colour, and stretched or
+shrunk to one size (`dataset.pixels_of`; the ratio of the sides is not kept). Values become 0 to
+255.
+
+Whatever a file claims is held against `own.limits` before anything of it is unpacked, and no
+name that comes from outside is ever used to write: a set is kept under a name of letters, digits
+and a few signs. Links that lead out of a folder are not followed. Nothing is unpickled.
+"""
+
+from vae.data.own.contents import Survey
+from vae.data.own.reading import ARCHIVES, BadFiles, add, parse_size, preview, read, survey
+from vae.data.own.store import own_names as names
+from vae.data.own.store import remove
+
+__all__ = [
+    "ARCHIVES",
+    "BadFiles",
+    "Survey",
+    "add",
+    "names",
+    "parse_size",
+    "preview",
+    "read",
+    "remove",
+    "survey",
+]

@@ -1,0 +1,1 @@
+"""Numpy in, plotly Figure out: a file per page that draws."""

@@ -1,0 +1,1 @@
+"""How names and shapes become a model: one file per library."""

@@ -1,0 +1,1 @@
+"""A model or data of a person's own code."""

@@ -1,0 +1,1 @@
+"""What q(z|x) is held against: log p(x) and the exact posterior."""

@@ -1,0 +1,373 @@
+"""The exact posterior of a latent line or plane, by quadrature.
+
+With one or two latent dimensions p(z|x) = p(x|z) p(z) / p(x) can simply be integrated. Cells of
+equal size cover the prior's support, and are cut in two along each dimension where the integrand
+lives, each point's own, until halving them once more changes nothing. Inside, the sum over equal
+cells is the trapezoidal rule, which for a smooth integrand that decays at both ends converges
+faster than any power of the spacing (Trefethen & Weideman, 2014).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae.core import gaussian
+from vae.core.elbo import decodes_at_once
+from vae.core.model import VAE
+from vae.errors import UserError
+from vae.inference.density import FAR_BELOW, SPACING, Lattice, decode, flat
+
+_FARTHEST = 24.0
+_MOST_LEVELS = 16  # cells of 2e-6
+_Q_TAIL = 16.0  # the same for q: terms that it weighs can be thousands of nats
+_SLACK = 2.0  # times what a quadratic would add to a cell's middle: the decoder makes none
+_UNRESOLVED = 5.0  # nats between the sum of the cells' bounds and that of their values
+_POINTS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 2**21  # of a point and a cell
+
+
+class ExactPosterior(NamedTuple):
+    """p(z|x) and what follows from it for B points, float64, in nats.
+
+    Attributes:
+        log_px: log p(x), shape (B,).
+        error: by how much it changed when the spacing was last halved, shape (B,); inf where the
+            posterior reaches beyond what was looked at.
+        mean: of p(z|x), shape (B, D).
+        cov: its covariance, shape (B, D, D).
+        recon: -E_q log p(x|z), shape (B,), without sampling.
+        gap: KL(q(z|x), p(z|x)), shape (B,), equation (8); integrated by itself, not as the
+            difference of the others.
+        mode: the middle of the cell where it is highest, shape (B, D).
+        n_nodes: how many cells the point's integrals used, shape (B,), int64.
+    """
+
+    log_px: Tensor
+    error: Tensor
+    mean: Tensor
+    cov: Tensor
+    recon: Tensor
+    gap: Tensor
+    mode: Tensor
+    n_nodes: Tensor
+
+
+@torch.no_grad()
+def exact_posterior(
+    model: VAE,
+    x: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    tolerance: float = 1e-3,
+    lattice: Lattice | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExactPosterior:
+    """log p(x), the moments of p(z|x) and how far q(z|x) is from it, by quadrature.
+
+    Bayes' rule and equation (8). Memory is bounded; the cost is linear in the points and in the
+    cells, and less for points that lie near each other in the order given: cells are decoded once
+    for the points that share them. Where the decoder's output is not finite the density counts as
+    zero.
+
+    Args:
+        model: the VAE, of one or two latent dimensions.
+        x: images, shape (B, C, H, W).
+        mu, logvar: of q(z|x), each (B, D).
+        tolerance: in nats: halving the spacing must change log p(x) and `recon` by less.
+        lattice: of the same model, to be shared between calls.
+        progress: called with (points done, points in all).
+
+    Raises:
+        UserError: a model of more dimensions, a tolerance that is not positive, or an image whose
+            log p(x|z) is finite at none of the cells.
+    """
+    if not tolerance > 0:
+        raise UserError(f"tolerance (={tolerance:g}) must be above 0 nats")
+    lattice = lattice or Lattice(model)
+    mu, logvar = (values.detach().double().cpu() for values in (mu, logvar))
+    parts = []
+    for start in range(0, len(x), _POINTS_AT_ONCE):
+        rows = slice(start, start + _POINTS_AT_ONCE)
+        parts.append(_integrate(lattice, x[rows], mu[rows], logvar[rows], tolerance))
+        if progress:
+            progress(min(start + _POINTS_AT_ONCE, len(x)), len(x))
+    return ExactPosterior(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _integrate(
+    lattice: Lattice, x: Tensor, mu: Tensor, logvar: Tensor, tolerance: float
+) -> ExactPosterior:
+    """`exact_posterior` of a few points: on a wider lattice those that need one."""
+    result, outside = _Refinement(lattice, x, mu, logvar, tolerance).run()
+    if not outside.any():
+        return result
+    if 2 * lattice.reach > _FARTHEST:  # what was found lacks something
+        result.error[outside] = math.inf
+        return result
+    again = _integrate(lattice.wider(), x[outside], mu[outside], logvar[outside], tolerance)
+    for values, better in zip(result, again, strict=True):
+        values[outside] = better
+    return result
+
+
+class _Pairs(NamedTuple):
+    """Pairs of a point and a cell, all of one spacing."""
+
+    point: Tensor  # (n,)
+    cell: Tensor  # (n, D), the cell's place, counted from the lattice's lower end
+    log_joint: Tensor  # (n,) log p(x, z) in the cell's middle
+    curvature: Tensor  # (n, D) |second difference| of log_joint / spacing^2, or the parent's
+
+    def of(self, chosen: Tensor) -> "_Pairs":
+        return _Pairs(*(values[chosen] for values in self))
+
+
+class _Refinement:
+    """Cuts the cells of a few points until their integrals stand still."""
+
+    def __init__(
+        self, lattice: Lattice, x: Tensor, mu: Tensor, logvar: Tensor, tolerance: float
+    ) -> None:
+        self.lattice, self.model, self.x = lattice, lattice.model, x
+        self.pixels, self.base = flat(self.model, x)
+        self.mu, self.logvar, self.sigma = mu, logvar, torch.exp(logvar / 2)
+        self.tolerance = tolerance
+        self.is_last = 2 * lattice.reach > _FARTHEST  # points that reach farther end here
+        self.B, self.D = mu.shape
+
+    def run(self) -> tuple[ExactPosterior, Tensor]:
+        """The integrals, and which points need a wider lattice."""
+        B, D = self.B, self.D
+        spacing = SPACING
+        pairs, bound, outside, self.top = self._coarse()
+        done = torch.zeros(B, 5 + D + D * D, dtype=torch.float64)  # of cells that are not cut again
+        totals, error = done.clone(), torch.full((B,), math.nan, dtype=torch.float64)
+        # Every second cell is a lattice too, of twice the spacing: where that says the same, as it
+        # does for broad posteriors, no cell is cut at all.
+        every_second = pairs.of((pairs.cell % 2 == 0).all(1))
+        twice = torch.zeros_like(done)
+        twice.index_add_(0, every_second.point, 2**D * self._sums(every_second, spacing))
+        before = self._integrals(twice)
+        left = ~outside | self.is_last
+        for level in range(_MOST_LEVELS + 1):
+            if level:
+                pairs = self._evaluated(pairs, spacing)
+                top = self.top.scatter_reduce(0, pairs.point, pairs.log_joint, "amax")
+                highest = (pairs.log_joint == top[pairs.point]) & (top > self.top)[pairs.point]
+                self.mode[pairs.point[highest]] = self._middles(pairs.cell[highest], spacing)
+                done[:, : 1 + D + D * D] *= torch.exp(self.top - top)[:, None]
+                self.top = top
+                bound, pairs = self._bound(pairs, spacing)
+            sums = self._sums(pairs, spacing)
+            whole = done + torch.zeros_like(done).index_add_(0, pairs.point, sums)
+            now = self._integrals(whole)
+            changed = (now - before).abs()
+            before = now
+            # A narrow peak between the middles is not seen, but the bounds of its cells tell.
+            above = torch.exp((bound - self.top[pairs.point]).clamp_max(100)) * spacing**D
+            above = torch.zeros(B, dtype=torch.float64).index_add_(0, pairs.point, above)
+            settled = (
+                (changed < self.tolerance).all(0)
+                & (spacing <= self.sigma.amin(1).clamp_max(1))
+                & (above.log() - whole[:, 0].log() < _UNRESOLVED)
+            )
+            ends = left & (settled if level < _MOST_LEVELS else torch.ones_like(settled))
+            totals[ends], error[ends] = whole[ends], changed[0, ends]
+            left &= ~ends
+            if not left.any():
+                break
+            near = (bound > self.top[pairs.point] - FAR_BELOW) | self._near_q(pairs, spacing)
+            goes_on = left[pairs.point]
+            stays = goes_on & ~near
+            done.index_add_(0, pairs.point[stays], sums[stays])
+            cut = pairs.of(goes_on & near)
+            if len(cut.point) * 2**D > _PAIRS_AT_ONCE:
+                if B > 1:
+                    return self._by_halves()
+                totals[left], error[left] = whole[left], changed[0, left]
+                break
+            pairs = _children(cut)
+            spacing /= 2
+        return self._result(totals, error), outside
+
+    def _by_halves(self) -> tuple[ExactPosterior, Tensor]:
+        """Points with so many cells are integrated in smaller groups."""
+        parts = []
+        for rows in torch.arange(self.B).chunk(2):
+            x, mu, logvar = self.x[rows], self.mu[rows], self.logvar[rows]
+            parts.append(_Refinement(self.lattice, x, mu, logvar, self.tolerance).run())
+        results, outsides = zip(*parts, strict=True)
+        return ExactPosterior(*map(torch.cat, zip(*results, strict=True))), torch.cat(outsides)
+
+    def _coarse(self) -> tuple[_Pairs, Tensor, Tensor, Tensor]:
+        """Of the first cells those that matter, with their bounds; the points that reach beyond
+        them; and the highest log p(x, z) of each point.
+        """
+        B, D, side, z = self.B, self.D, self.lattice.side, self.lattice.z
+        log_joint = self.lattice.log_px_given_z(self.x) + gaussian.standard_normal_log_prob(z)
+        log_joint = log_joint.nan_to_num(nan=-math.inf)  # (B, M)
+        top, where = log_joint.max(1)
+        self.mode = z[where]
+        if not torch.isfinite(top).all():
+            raise UserError(
+                f"log p(x|z) is finite at none of the {len(z):,} latent points that were decoded; "
+                "the model cannot explain the image at all"
+            )
+        field = log_joint.reshape(B, *[side] * D)
+        slope, curvature = torch.zeros_like(field), []
+        for dim in range(1, D + 1):
+            # One cell more at either end, as a copy: the difference across the edge is 0.
+            ahead = torch.cat([field.narrow(dim, 1, side - 1), field.narrow(dim, side - 1, 1)], dim)
+            behind = torch.cat([field.narrow(dim, 0, 1), field.narrow(dim, 0, side - 1)], dim)
+            slope += (ahead - behind).abs().nan_to_num(0, posinf=0) / 2
+            curvature.append((ahead + behind - 2 * field).abs().nan_to_num(0, posinf=0))
+        bent = torch.stack(curvature).sum(0).reshape(B, -1)
+        bound = log_joint + _SLACK * (slope.reshape(B, -1) / 2 + bent / 4)
+        near = bound > top[:, None] - FAR_BELOW
+        for rows in torch.arange(B).split(16):
+            near[rows] |= _log_q_bound(z, self.mu[rows, None], self.sigma[rows, None], SPACING) > (
+                -_Q_TAIL
+            )
+        at_edge = (z.abs() > self.lattice.reach - SPACING).any(1)
+        beyond = (self.mu.abs() + 6 * self.sigma > self.lattice.reach).any(1)
+        # Bounds are held against bounds: those of a narrow peak are all too high.
+        highest = bound.amax(1, keepdim=True)
+        outside = ((bound > highest - FAR_BELOW) & at_edge).any(1) | beyond
+        if not self.is_last:
+            near &= ~outside[:, None]
+        point, number = torch.nonzero(near, as_tuple=True)
+        place = [number // side ** (D - 1 - d) % side for d in range(D)]
+        pairs = _Pairs(
+            point,
+            torch.stack(place, 1),
+            log_joint[point, number],
+            torch.stack([c.reshape(B, -1)[point, number] for c in curvature], 1) / SPACING**2,
+        )
+        return pairs, bound[point, number], outside, top
+
+    def _evaluated(self, pairs: _Pairs, spacing: float) -> _Pairs:
+        """The pairs with log p(x, z), sorted by point and place; each cell is decoded once."""
+        n_pixels = self.pixels.shape[1]
+        width = round(2 * self.lattice.reach / spacing)
+        order = torch.argsort(_key(pairs.point, pairs.cell, width))
+        pairs = pairs.of(order)
+        # Cells by blocks, so that those decoded together are near and share their points.
+        block = _key(torch.zeros_like(pairs.point), pairs.cell >> 3, width)
+        inside = _key(torch.zeros_like(pairs.point), pairs.cell & 7, 8)
+        cells, of_pair = torch.unique(block * 64 + inside, return_inverse=True)
+        by_cell = torch.argsort(of_pair, stable=True)
+        first = torch.searchsorted(of_pair[by_cell], torch.arange(len(cells)))
+        z = self._middles(pairs.cell[by_cell[first]], spacing)
+        log_px_given_z = torch.empty(len(pairs.point), dtype=torch.float64)
+        at_once = decodes_at_once(n_pixels)
+        for start in range(0, len(cells), at_once):
+            last = min(start + at_once, len(cells))
+            eta, A = decode(self.model, z[start:last])
+            stop = int(first[last]) if last < len(cells) else len(by_cell)
+            chosen = by_cell[int(first[start]) : stop]
+            points, row = torch.unique(pairs.point[chosen], return_inverse=True)
+            values = self.pixels[points] @ eta.T - A  # (points, cells)
+            log_px_given_z[chosen] = values[row, of_pair[chosen] - start]
+        log_joint = (
+            log_px_given_z
+            + self.base[pairs.point]
+            + gaussian.standard_normal_log_prob(self._middles(pairs.cell, spacing))
+        )
+        return pairs._replace(log_joint=log_joint.nan_to_num(nan=-math.inf))
+
+    def _middles(self, cell: Tensor, spacing: float) -> Tensor:
+        return (cell.double() + 0.5) * spacing - self.lattice.reach
+
+    def _bound(self, pairs: _Pairs, spacing: float) -> tuple[Tensor, _Pairs]:
+        """About the highest log p(x, z) in each cell, by differences to the cells beside it.
+
+        For a quadratic it is never too low, however narrow its peak. The pairs come back with
+        their curvature.
+        """
+        width = round(2 * self.lattice.reach / spacing)
+        keys = _key(pairs.point, pairs.cell, width)
+        bound = pairs.log_joint.clone()
+        curvature = pairs.curvature.clone()
+        for d in range(self.D):
+            step = width ** (self.D - 1 - d)
+            sides = []
+            for sign in (-1, 1):
+                at = torch.searchsorted(keys, keys + sign * step).clamp_max(len(keys) - 1)
+                there = keys[at] == keys + sign * step
+                sides.append(torch.where(there, pairs.log_joint[at], math.nan))
+            differences = torch.stack([pairs.log_joint - sides[0], sides[1] - pairs.log_joint])
+            slope = differences.nanmean(0).abs().nan_to_num(0, posinf=0)
+            bent = (differences[1] - differences[0]).abs() / spacing**2
+            curvature[:, d] = torch.where(bent.isfinite(), bent, curvature[:, d])
+            bound += _SLACK * (slope / 2 + curvature[:, d] * spacing**2 / 4)
+        return bound, pairs._replace(curvature=curvature)
+
+    def _near_q(self, pairs: _Pairs, spacing: float) -> Tensor:
+        z = self._middles(pairs.cell, spacing)
+        p = pairs.point
+        return _log_q_bound(z, self.mu[p], self.sigma[p], spacing) > -_Q_TAIL
+
+    def _sums(self, pairs: _Pairs, spacing: float) -> Tensor:
+        """What each pair adds to the integrals of p(x, z) (1, z, zz') and q (1, log p, log q/p)."""
+        z = self._middles(pairs.cell, spacing)
+        weight = torch.exp(pairs.log_joint - self.top[pairs.point]) * spacing**self.D
+        log_q = gaussian.log_prob(z, self.mu[pairs.point], self.logvar[pairs.point])
+        q = torch.exp(log_q) * spacing**self.D
+        log_px_given_z = pairs.log_joint - gaussian.standard_normal_log_prob(z)
+        # Where q has no weight at all, -inf must not become NaN.
+        under_q = [torch.where(q > 0, q * v, 0) for v in (log_px_given_z, log_q - pairs.log_joint)]
+        outer = (z[:, :, None] * z[:, None, :]).flatten(1)
+        of_p = torch.cat([torch.ones_like(z[:, :1]), z, outer], 1) * weight[:, None]
+        return torch.cat([of_p, torch.stack([q, *under_q, torch.ones_like(q)], 1)], 1)
+
+    def _integrals(self, sums: Tensor) -> Tensor:
+        """log p(x) and recon, (2, B)."""
+        n = 1 + self.D + self.D**2
+        return torch.stack([self.top + sums[:, 0].log(), -sums[:, n + 1] / sums[:, n]])
+
+    def _result(self, sums: Tensor, error: Tensor) -> ExactPosterior:
+        B, D = self.B, self.D
+        n = 1 + D + D * D
+        log_px, recon = self._integrals(sums)
+        mean = sums[:, 1 : 1 + D] / sums[:, :1]
+        second = (sums[:, 1 + D : n] / sums[:, :1]).reshape(B, D, D)
+        return ExactPosterior(
+            log_px=log_px,
+            error=error,
+            mean=mean,
+            cov=second - mean[:, :, None] * mean[:, None, :],
+            recon=recon,
+            gap=sums[:, n + 2] / sums[:, n] + log_px,
+            mode=self.mode,
+            n_nodes=sums[:, n + 3].long(),
+        )
+
+
+def _children(pairs: _Pairs) -> _Pairs:
+    """Each cell cut in two along each dimension; what they hold is still to be evaluated."""
+    D = pairs.cell.shape[1]
+    corners = torch.cartesian_prod(*[torch.arange(2)] * D).reshape(-1, D)
+    n = len(corners)
+    return _Pairs(
+        pairs.point.repeat_interleave(n),
+        (2 * pairs.cell[:, None] + corners).reshape(-1, D),
+        pairs.log_joint.repeat_interleave(n),
+        pairs.curvature.repeat_interleave(n, 0),
+    )
+
+
+def _key(point: Tensor, cell: Tensor, width: int) -> Tensor:
+    """One number per pair, in the order of points and then of places."""
+    key = point
+    for d in range(cell.shape[1]):
+        key = key * width + cell[:, d]
+    return key
+
+
+def _log_q_bound(z: Tensor, mu: Tensor, sigma: Tensor, spacing: float) -> Tensor:
+    """The highest log(q / its peak) in cells with middles z (..., D)."""
+    nearest = ((z - mu).abs() - spacing / 2).clamp_min(0)
+    return -(nearest / sigma).square().sum(-1) / 2

@@ -1,0 +1,45 @@
+"""What Python and the browser's part both need: written here and handed over as constants.js."""
+
+import json
+import re
+
+from vae.figures import explore as figures
+from vae.figures import gaussians as gaussian_figures
+from vae.figures import points as point_figures
+
+MAGIC = "ELBO"  # the first bytes of a pack
+MOST_SAMPLES = 64  # that the panel draws of q
+SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
+GAUSSIAN_SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)  # of a sample
+GAUSSIAN_TERMS = {  # of equation (5), as written on screen
+    "log_det_ratio": "log |Σ₂| / |Σ₁|",
+    "minus_k": "−k",
+    "trace": "tr(Σ₁ Σ₂⁻¹)",
+    "mahalanobis": "(μ₁−μ₂)ᵀ Σ₂⁻¹ (μ₁−μ₂)",
+}
+GAUSSIAN_SAMPLES = {  # what a sample says the mean of, and the equation that says it exactly
+    "kl": ("log P₁/P₂", "equation (1)"),
+    "quadratic_1": ("(x−μ₁)ᵀ Σ₁⁻¹ (x−μ₁)", "equation (3): k"),
+    "quadratic_2": ("(x−μ₂)ᵀ Σ₂⁻¹ (x−μ₂)", "equation (4): trace + distance"),
+}
+
+
+def javascript() -> str:
+    """The same as the text of constants.js."""
+    values = {
+        "MAGIC": MAGIC,
+        "MOST_SAMPLES": MOST_SAMPLES,
+        "SIGMA_RANGE": SIGMA_RANGE,
+        "GAUSSIAN_SIZES": GAUSSIAN_SIZES,
+        "GAUSSIAN_TERMS": GAUSSIAN_TERMS,
+        "GAUSSIAN_SAMPLES": GAUSSIAN_SAMPLES,
+        "Q_COLOUR": figures.Q_COLOUR,
+        "PRIOR_COLOUR": figures.PRIOR_COLOUR,
+        "OTHER_COLOUR": gaussian_figures.OTHER_COLOUR,
+        "LEAST_RANGE": point_figures.LEAST_RANGE,
+        "NATS": [[int(v) for v in re.findall(r"\d+", colour)] for _, colour in figures.NATS],
+    }
+    return "".join(
+        f"export const {name} = {json.dumps(value, ensure_ascii=False)};\n"
+        for name, value in values.items()
+    )

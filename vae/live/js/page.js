@@ -1,0 +1,114 @@
+// The exported page: unpacks what lies in the file and shows it; see vae/live/export.py.
+
+import { bytesOf } from "./bytes.js";
+import { PRIOR_COLOUR, SIGMA_RANGE } from "./constants.js";
+import { el } from "./dom.js";
+import { keep, unpack } from "./pack.js";
+import { Panel } from "./panel/panel.js";
+
+/**
+ * @import { Plane, Plot, Range, Told, ToldClasses } from "./types.d.ts"
+ * @typedef {{type: string}} Trace
+ * @typedef {{data: Trace[], layout: Record<string, any>}} Figure
+ *
+ * @typedef {object} PageData what export.py says of the page
+ * @property {string} name
+ * @property {string} caption
+ * @property {[string, string][]} card
+ * @property {string[]} class_names
+ * @property {ToldClasses | null} classes
+ * @property {Record<string, Figure>} figures
+ * @property {Plane} plane
+ * @property {Range[]} ranges
+ * @property {string} model
+ * @property {string} points
+ */
+
+/** @param {string} id */
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** @param {string} name */
+async function part(name) {
+  const packed = bytesOf(byId(`part-${name}`).textContent.trim());
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** @param {string} name */
+const partAsText = async (name) => new TextDecoder().decode(await part(name));
+
+async function open() {
+  /** @type {PageData} */
+  const page = JSON.parse(await partAsText("page"));
+  byId("name").textContent = page.name;
+  byId("caption").textContent = page.caption;
+  for (const [name, value] of page.card) byId("card").append(el("span", {}, `${name}: ${value}`));
+  for (const name of Object.keys(page.figures)) byId("colour").append(el("option", {}, name));
+  await drawMap(page);
+  keep(await part("model"));
+  keep(await part("points"));
+  const place = byId("panel");
+  place.replaceChildren();
+  const root = place.attachShadow({ mode: "open" });
+  root.append(el("style", {}, await partAsText("css")));
+  const told = await pointsOf(page);
+  const panel = new Panel(root, {
+    findPlot: () => /** @type {Plot} */ (byId("map")),
+    can: () => false,
+    send: (name, value) => {
+      if (name === "point") panel.setData(told(/** @type {number} */ (value)));
+    },
+  });
+  Object.assign(globalThis, { elboRoom: { panel } });
+  panel.setData(told(0));
+}
+
+/** Draws the map, and anew for another colour or theme. @param {PageData} page */
+async function drawMap(page) {
+  document.head.append(el("script", {}, await partAsText("plotly")));
+  const { Plotly } = /** @type {any} */ (globalThis);
+  const colour = /** @type {HTMLSelectElement} */ (byId("colour"));
+  const hasWebgl = Boolean(document.createElement("canvas").getContext("webgl"));
+  const show = () => {
+    const { data, layout } = structuredClone(page.figures[colour.value]);
+    if (!hasWebgl) for (const trace of data) if (trace.type === "scattergl") trace.type = "scatter";
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--st-text-color").trim();
+    Object.assign(layout, { template: null, height: undefined, autosize: true, font: { color: ink, size: 13 } });
+    const lines = { linecolor: PRIOR_COLOUR, ticks: "outside", tickcolor: PRIOR_COLOUR, automargin: true };
+    for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, lines);
+    return Plotly.react(byId("map"), data, layout, { scrollZoom: true, displaylogo: false, responsive: true });
+  };
+  await show();
+  colour.addEventListener("change", show);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+}
+
+/** What the panel is told of a point, by its index. @param {PageData} page */
+async function pointsOf(page) {
+  const { mu, logvar, labels } = unpack(await part("points")).arrays;
+  const D = page.ranges.length;
+  /** @param {Float32Array} array @param {number} index @param {(value: number) => number} f */
+  const row = (array, index, f) => Array.from(array.subarray(index * D, (index + 1) * D), f);
+  const sigmaOf = (/** @type {number} */ v) => Math.min(SIGMA_RANGE[1], Math.max(SIGMA_RANGE[0], Math.exp(v / 2)));
+  return (/** @type {number} */ index) =>
+    /** @type {Told} */ ({
+      ...{ model: page.model, points: page.points, plane: page.plane, ranges: page.ranges },
+      classes: page.classes,
+      point: {
+        class: labels[index],
+        id: { run: page.name, data: "page", split: "page", index },
+        label: page.class_names[labels[index]],
+        mu: row(mu, index, Number),
+        sigma: row(logvar, index, sigmaOf),
+      },
+    });
+}
+
+open().catch((error) => {
+  document.getElementById("loading")?.remove();
+  const sentence =
+    typeof DecompressionStream === "undefined"
+      ? "This browser cannot unpack the page: it needs DecompressionStream (any browser since 2023)."
+      : `The page cannot be shown: ${error.message}`;
+  byId("panel").append(el("p", {}, sentence));
+});

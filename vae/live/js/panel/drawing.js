@@ -1,0 +1,109 @@
+import { base64Of } from "../bytes.js";
+import { button, el } from "../dom.js";
+import { Pad } from "../pad.js";
+import { Picture } from "../picture.js";
+import { prepare } from "../prepare.js";
+
+/** @import { Shared } from "../types.d.ts" */
+
+/** The pad, and what the encoder makes of the drawing on it. */
+export class Drawing {
+  /**
+   * @param {Shared} shared
+   * @param {() => void} changed the pad was opened or closed
+   * @param {() => void} left it was closed by its own button
+   */
+  constructor(shared, changed, left) {
+    this.shared = shared;
+    this.changed = changed;
+    this.pad = new Pad((time) => shared.frames.wake("drawing", time));
+    this.view = new Picture("the drawing as the model reads it", "pad-view");
+    this.box = el("div", { class: "padbox", hidden: "" }, this.pad.canvas, this.view.canvas);
+    this.button = button("Draw", () => this.toggle(left), { title: "draw an image and let the encoder read it" });
+    const limits = { min: "0.03", max: "0.2", step: "0.005", value: `${this.pad.thickness}` };
+    const thickness = el("input", { type: "range", ...limits, "aria-label": "thickness" });
+    thickness.addEventListener("input", () => {
+      this.pad.thickness = Number(thickness.value);
+    });
+    const clear = button("Clear", () => {
+      this.pad.clear();
+      shared.frames.wake("drawing");
+    });
+    const send = button("Send to Points", () => this.send());
+    send.hidden = !shared.host.can("drawn");
+    this.tools = el("div", { class: "bar", hidden: "" }, el("label", {}, "thickness ", thickness), clear, send);
+  }
+
+  toggle(/** @type {() => void} */ left) {
+    if (!this.isOpen) {
+      this.open();
+      return;
+    }
+    this.close();
+    left();
+  }
+
+  get isOpen() {
+    return this.shared.selection.drawing !== null;
+  }
+
+  open() {
+    this.shared.selection.touch();
+    this.shared.selection.drawing = { image: this.preparedInk(), q: null };
+    this.showOpen(true);
+    this.shared.frames.wake("drawing");
+  }
+
+  close() {
+    if (!this.isOpen) return;
+    this.shared.selection.drawing = null;
+    this.showOpen(false);
+  }
+
+  /** @param {boolean} isOpen */
+  showOpen(isOpen) {
+    this.box.hidden = !isOpen;
+    this.tools.hidden = !isOpen;
+    this.button.setAttribute("aria-pressed", `${isOpen}`);
+    this.changed();
+  }
+
+  /** The button is there where the encoder runs here and reads one channel. */
+  show() {
+    const model = this.shared.scene.running;
+    this.button.hidden = !model.encoder || model.C !== 1;
+  }
+
+  preparedInk() {
+    const { drawing, H, W } = this.shared.scene.running;
+    return prepare(this.pad.ink(), this.pad.side, drawing, H, W);
+  }
+
+  /** The encoder's answer to the drawing becomes q. */
+  encode() {
+    const { scene, selection } = this.shared;
+    if (!this.isOpen) return;
+    const image = this.preparedInk();
+    const q = this.pad.isEmpty ? null : scene.running.encode(image);
+    selection.drawing = { image, q };
+    if (q) selection.take(q);
+  }
+
+  draw() {
+    const { scene, selection, settings } = this.shared;
+    if (!selection.drawing) return;
+    if (this.view.resize(56, 56)) this.view.clear();
+    this.view.draw(selection.drawing.image, scene.running.shape, settings.values.smooth);
+  }
+
+  /** The drawing as base64 of its pixels, if there is one. */
+  get bytes() {
+    const { drawing } = this.shared.selection;
+    return drawing && base64Of(Uint8Array.from(drawing.image, (v) => Math.round(v * 255)));
+  }
+
+  send() {
+    if (this.pad.isEmpty) this.shared.say("Draw something first.");
+    else this.shared.host.send("drawn", this.bytes);
+  }
+}

@@ -1,0 +1,216 @@
+"""Data of one's own on the Train page: upload, look, then use."""
+
+import threading
+from pathlib import PurePath
+from typing import Any
+
+import streamlit as st
+
+from vae.data import catalogue, own
+from vae.data.dataset import DatasetError
+from vae.data.own import BadFiles, Survey, limits
+from vae.ui import images
+from vae.ui.text import free_name, plain
+
+_OPEN = "own_open"
+_ADDED = "own_added"  # a set that the form shall choose next
+_SEEN = "own_seen"  # (what was asked, answer) of the last survey and the last preview
+_FOUND_BAD = "own_found_bad"  # (upload, BadFiles) that showed when its pictures were decoded
+_CLASSES = 8  # whose images are shown
+_SIDE, _GAP, _WIDTH = 44, 4, 640  # of an image, between two, and of a row of them, in pixels
+_adding = threading.Lock()  # one at a time: the limits on memory hold for each
+
+
+def is_open() -> bool:
+    """Whether the view is shown in place of the runs."""
+    return st.session_state.get(_OPEN, False)
+
+
+def open_button() -> None:
+    """Opens the view, or closes it."""
+    st.button(
+        "Back to the runs" if is_open() else "Use your own images",
+        icon=":material/arrow_back:" if is_open() else ":material/add_photo_alternate:",
+        key="own_button",
+        type="tertiary",
+        on_click=st.session_state.update,
+        args=({_OPEN: not is_open()},),
+    )
+
+
+def close() -> None:
+    """Shows the runs again."""
+    st.session_state[_OPEN] = False
+
+
+def take_added() -> str | None:
+    """The set that was added a moment ago, once."""
+    return st.session_state.pop(_ADDED, None)
+
+
+def show() -> None:
+    """The view: the upload, its preview, and the sets that were added before."""
+    st.markdown("### Your own images")
+    left, right = st.columns([1.6, 1], gap="medium")
+    file = left.file_uploader(
+        "Images: a .zip of pictures, an .npz or an .npy",
+        [suffix[1:] for suffix in own.ARCHIVES],
+        key="own_file",
+        help="Pictures: one subfolder per class, or no subfolders. Arrays: (N, H, W), (N, H, W, C) "
+        "or (N, C, H, W); in an .npz labels of the same length may stand beside them.",
+    )
+    labels = right.file_uploader(
+        "Labels, if they are not in it: a .csv",
+        ["csv"],
+        key="own_labels",
+        help="Rows of file,label for pictures; for arrays one label per image, in order.",
+    )
+    if file is None:
+        st.caption(
+            f"At most {limits.MAX_FILES:,} pictures of {limits.MAX_PIXELS / 1e6:.0f} "
+            f"million pixels each, or {limits.MAX_IMAGES:,} images in an array. Nothing is "
+            "trained or kept before you have seen them and said so. A folder on the server itself "
+            "is added with `python -m vae data add FOLDER --name NAME`."
+        )
+    else:
+        try:
+            _draft(file, labels)
+        except DatasetError as error:
+            st.error(plain(str(error)))
+    _kept()
+
+
+def _draft(file: Any, labels: Any) -> None:
+    """What the upload would become, and the button that makes it so."""
+    asked = (file.file_id, labels and labels.file_id)
+    with st.spinner("Looking through the file", show_time=True):
+        told: Survey = _once("survey", asked, lambda: own.survey(file, labels))
+    C, H, W = told.image_shape
+    columns = st.columns([1.6, 1, 1], gap="small")
+    name = columns[0].text_input("Name", _free_name(file.name), key=f"own_name_{file.file_id}")
+    size = columns[1].text_input(
+        "Height x width", f"{H}x{W}", key=f"own_size_{file.file_id}", help="As in 28x28, in pixels."
+    )
+    colour = columns[2].selectbox(
+        "Channels", ("grey", "colour"), index=C // 2, key=f"own_colour_{file.file_id}"
+    )
+    shape = (1 if colour == "grey" else 3, *own.parse_size(size))
+    _counts(told)
+    longest = max(shape[1:])
+    per_class = max(1, _WIDTH // (longest * max(1, round(_SIDE / longest)) + _GAP))
+    shown = _once(
+        "preview",
+        (*asked, shape),
+        lambda: own.preview(file, shape, labels, per_class, _CLASSES),
+    )
+    with st.container(gap="small"):
+        for class_name, pictures in shown.items():
+            row = st.columns([1, 4.2], gap="small", vertical_alignment="center")
+            row[0].markdown(f"{plain(class_name)}  \n:small[{told.classes[class_name]:,} images]")
+            with row[1]:
+                images.show(images.row(pictures / 255, _SIDE, per_class, _GAP))
+    more = len(told.classes) - len(shown)
+    st.caption(plain(told.treatment(shape)) + (f" {more} more classes." if more > 0 else ""))
+
+    bad, n_bad = told.bad, told.n_bad
+    decoded: tuple[str, BadFiles] | None = st.session_state.get(_FOUND_BAD)
+    if decoded and decoded[0] == file.file_id:
+        bad, n_bad = decoded[1].bad, decoded[1].n_bad
+        st.warning(f"{n_bad - told.n_bad:,} more could not be decoded. Nothing was kept yet.")
+    if n_bad:
+        _bad_files(bad, n_bad)
+    n = told.n_images + told.n_bad - n_bad
+    rest = f", without the {n_bad:,} bad" if n_bad else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            f"Use these {n:,} images{rest}",
+            type="primary",
+            icon=":material/check:",
+            key="own_use",
+        )
+        st.caption("Everyone who opens this server sees them from then on, until they are removed.")
+    if pressed:
+        _add(file, labels, name.strip(), shape, n_bad)
+
+
+def _add(file: Any, labels: Any, name: str, shape: tuple[int, int, int], n_bad_agreed: int) -> None:
+    bar = st.progress(0.0, "Waiting for another upload" if _adding.locked() else "Reading")
+
+    def progress(done: int, total: int) -> None:
+        if done % 64 == 0 or done == total:
+            bar.progress(done / total, f"Reading {done:,} of {total:,} images")
+
+    try:
+        with _adding:
+            own.add(file, name, shape, labels, n_bad_agreed, progress)
+    except BadFiles as error:
+        st.session_state[_FOUND_BAD] = (file.file_id, error)
+        st.rerun()  # the list and the button then count them
+    finally:
+        bar.empty()
+    st.session_state[_ADDED] = name
+    close()
+    st.rerun()
+
+
+def _counts(told: Survey) -> None:
+    sizes = [f"{H} x {W}" for H, W in told.sizes]
+    columns = st.columns([1, 1, 2, 1], gap="small")
+    columns[0].metric("images", f"{told.n_images:,}")
+    columns[1].metric("classes", f"{len(told.classes):,}")
+    columns[2].metric(
+        "height x width" if told.n_sizes == 1 else f"{told.n_sizes:,} sizes, the most frequent",
+        sizes[0],
+        help=", ".join(sizes),
+    )
+    columns[3].metric("bad files", f"{told.n_bad:,}")
+
+
+def _bad_files(bad: tuple[tuple[str, str], ...], n_bad: int) -> None:
+    names, reasons = zip(*bad, strict=True)
+    with st.expander(f"{n_bad:,} bad {'file' if n_bad == 1 else 'files'}", expanded=n_bad <= 5):
+        st.dataframe({"file": names, "cannot be used": reasons}, hide_index=True)
+        if n_bad > len(bad):
+            st.caption(f"The first {len(bad)} are listed.")
+
+
+def _kept() -> None:
+    """The sets that were added before, each with a way to be rid of it."""
+    names = own.names()
+    if not names:
+        return
+    st.markdown("##### Added before")
+    for name in names:
+        columns = st.columns([1, 4, 1.1], gap="small", vertical_alignment="center")
+        columns[0].markdown(f"**{plain(name)}**")
+        columns[1].caption(plain(catalogue.describe(name).note))
+        with columns[2].popover("Remove", icon=":material/delete:"):
+            st.caption("Runs that were trained on it stay, without its images.")
+            st.button(
+                f"Remove {plain(name)}", key=f"own_remove_{name}", on_click=_remove, args=(name,)
+            )
+
+
+def _remove(name: str) -> None:
+    try:
+        own.remove(name)
+    except DatasetError as error:
+        st.toast(plain(str(error)))
+
+
+def _once(what: str, asked: tuple[Any, ...], answer: Any) -> Any:
+    """The answer to what was asked, kept until something else is."""
+    seen = st.session_state.setdefault(_SEEN, {})
+    if seen.get(what, (None,))[0] != asked:
+        seen[what] = (asked, answer())
+    return seen[what][1]
+
+
+def _free_name(file_name: str) -> str:
+    """A name for the set out of its file's, free at this moment."""
+    taken = {name.lower() for name in catalogue.names()}
+
+    def is_free(name: str) -> bool:
+        return name.lower() not in taken and catalogue.may_be_called(name)
+
+    return free_name(PurePath(file_name).stem, "images", is_free, 36)
