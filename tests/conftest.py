@@ -9,7 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import torch
+
+# Three workers on two cores: neither they nor the processes they start take more than one each.
+# PyTorch reads it once, when it is imported, for all threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 from vae import cli
 from vae.config import ModelConfig, TrainConfig
@@ -17,10 +21,6 @@ from vae.data import catalogue, dataset
 from vae.runs import checkpoint, job
 
 ROOT = Path(__file__).resolve().parent.parent
-
-# Three workers on two cores: neither they nor the processes they start take more than one each.
-torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if sys.platform == "win32":  # a test of what Windows lacks is skipped there
     os.geteuid = lambda: 0  # as for root, a folder's mode keeps nobody out

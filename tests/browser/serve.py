@@ -39,7 +39,7 @@ def collect_once_let_go() -> None:
 
 collector.collect = collect_once_let_go
 queue.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
-store._NICENESS = 0
+store._NICENESS = dict.fromkeys(store.LINES, 0)
 
 if __name__ == "__main__":
     cli.main()

@@ -117,6 +117,7 @@ def test_q_is_followed_by_its_nearest_point_and_a_tour_goes_through_points(new_p
     at = places(shown)
     for d, value in enumerate(embedding.mu[33]):
         panel.field(f"μ{'₁₂₃'[d]}").fill(f"{value:.6f}")
+    panel.rest()
     assert middle(mark(page, "near")) == pytest.approx(tuple(at[33]), abs=1.5)
     assert middle(mark(page, "chosen")) == pytest.approx(tuple(at[0]), abs=1.5)
 

@@ -69,7 +69,7 @@ def use_everything(path: Path) -> bool:
         assert sentence.isprintable()
     try:
         run = formats.open_run(path)
-        model = run.load_model()
+        model = run.load_model().given(0)
         with torch.no_grad():
             mu, logvar = model.encode(torch.zeros(1, *run.model_config.image_shape))
             model.decode_mean(mu)

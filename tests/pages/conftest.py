@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from vae.analysis.embedding import Embedding
 from vae.runs import checkpoint
+from vae.ui.results import store
 from vae.ui.results.store import RESULTS
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -26,8 +27,12 @@ def packages_searched_once() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_results() -> Iterator[None]:
-    """What one test had computed is not there for the next, and what it began ends with it."""
+def no_results(monkeypatch) -> Iterator[None]:
+    """What one test had computed is not there for the next, and what it began ends with it.
+
+    Nor does it step back behind the browsers of other tests.
+    """
+    monkeypatch.setattr(store, "_NICENESS", dict.fromkeys(store.LINES, 0))
     yield
     RESULTS.clear()
 

@@ -178,7 +178,7 @@ def use_everything(run: checkpoint.Run) -> None:
     assert ModelConfig.from_dict(opened.model_config.to_dict()) == opened.model_config
     assert TrainConfig.from_dict(opened.train_config.to_dict()) == opened.train_config
     try:
-        model = opened.load_model()
+        model = opened.load_model().given(0)
         assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
         with torch.no_grad():
             mu, _ = model.encode(torch.zeros(1, *opened.model_config.image_shape))

@@ -304,8 +304,9 @@ def test_the_thread_ends_with_the_last_of_its_work(results):
     assert not [t for t in threading.enumerate() if t.name.startswith("results ")]
 
 
+@pytest.mark.parametrize(("line", "niceness"), store._NICENESS.items())
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness is each thread's own on Linux alone")
-def test_the_thread_steps_back_and_no_other_does(results):
+def test_the_thread_steps_back_as_far_as_its_line_and_no_other_does(results, line, niceness):
     found = []
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     ended(
@@ -314,9 +315,10 @@ def test_the_thread_steps_back_and_no_other_does(results):
             lambda progress: found.append(
                 os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
             ),
+            line=line,
         )
     )
-    assert found == [max(mine, 15)]
+    assert found == [max(mine, niceness)]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
 
 

@@ -34,7 +34,8 @@ FINISHED, FAILED, CANCELLED = "finished", "failed", "cancelled"
 MAX_BYTES = 1_400_000_000
 _MOST_ENDED = 16  # computations without a result whose end is remembered
 _UNREAD_S = 60.0  # so long a result stays for a page that asked for it and looks now and then
-_NICENESS = 15
+# What a page waits for gives way a little: it must not stand still beside a training.
+_NICENESS = {LONG: 15, BESIDE: 10, SHORT: 5, FETCH: 0}
 
 Progress = Callable[..., None]  # (done, total), and what is done, in words, where that changes
 Work = Callable[[Progress], Any]
@@ -289,7 +290,7 @@ class Store:
                 kept -= task._n_bytes
 
     def _work_off(self, line: str) -> None:
-        _step_back()
+        _step_back(_NICENESS[line])
         waiting = self._lines[line]
         while True:
             with self._lock:
@@ -353,7 +354,7 @@ class _UntilCancelled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _step_back() -> None:
+def _step_back(niceness: int) -> None:
     """Lowers the priority of this thread, and of those that its matrix products will start.
 
     On Linux it is each thread's own, so the pages stay as quick as they were.
@@ -362,7 +363,7 @@ def _step_back() -> None:
         with suppress(OSError):
             thread = threading.get_native_id()
             lowest_yet = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, max(lowest_yet, _NICENESS))
+            os.setpriority(os.PRIO_PROCESS, thread, max(lowest_yet, niceness))
 
 
 RESULTS = Store(MAX_BYTES)
