@@ -6,7 +6,7 @@ from vae.bench.live import _SLIDERS, ROOT
 
 
 def test_the_script_of_the_servers_sliders_runs():
-    page = AppTest.from_string(_SLIDERS, default_timeout=60)
+    page = AppTest.from_string(_SLIDERS, default_timeout=120)
     page.query_params["path"] = str(ROOT / "checkpoints" / "digits-2d")
     page.run()
     assert not page.exception

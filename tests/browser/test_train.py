@@ -48,14 +48,14 @@ def points_on_the_map(page: Page) -> list[float]:
 
 def test_a_training_started_in_one_tab_is_seen_finished_in_another(new_page, server):
     first = new_page("/train")
-    start(first, "from-a-tab", epochs=40)
+    start(first, "from-a-tab", epochs=15)
     expect(first.locator(".st-key-film .js-plotly-plot").last).to_be_visible()
     first.close()  # closing the tab does not stop it
 
     second = new_page("/train")
     expect(second.get_by_label("Run", exact=True)).to_have_value("from-a-tab")
     expect(second.get_by_text("epochs, finished")).to_be_visible()
-    expect(second.get_by_text("40 of 40").first).to_be_visible()
+    expect(second.get_by_text("15 of 15").first).to_be_visible()
     second.locator(".stMain").get_by_role("link", name="Explore").click()
     expect(second.get_by_label("Checkpoint")).to_have_value(re.compile("^from-a-tab "))
     Map(second)

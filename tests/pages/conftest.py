@@ -49,7 +49,7 @@ def no_fault_of_ours(request, caplog):
 @pytest.fixture
 def cold_app() -> AppTest:
     """The app before its first run, on a server that takes every run for its first."""
-    return AppTest.from_file(APP, default_timeout=60)
+    return AppTest.from_file(APP, default_timeout=120)
 
 
 @pytest.fixture

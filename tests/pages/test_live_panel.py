@@ -63,7 +63,7 @@ def test_another_split_sends_its_points_alone(explore, panel):
 
 def test_another_visitor_is_sent_the_same_bytes(explore, panel):
     first = panel.packs
-    other = AppTest.from_file(explore._script_path, default_timeout=60).run()
+    other = AppTest.from_file(explore._script_path, default_timeout=120).run()
     assert LivePanel(other).packs == first != []
 
 

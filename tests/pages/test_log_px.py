@@ -132,7 +132,7 @@ def test_it_goes_on_while_other_pages_are_looked_at_and_others_see_it(points, he
     points.switch_page("pages/explore.py").run()
     points.switch_page("pages/points.py").run()
     assert "log p(x)" in progress_of(points)
-    other = AppTest.from_file(points._script_path, default_timeout=60)
+    other = AppTest.from_file(points._script_path, default_timeout=120)
     other.run().switch_page("pages/points.py").run()
     assert "log p(x)" in progress_of(other)
     held.let_go.set()

@@ -57,7 +57,7 @@ def test_a_link_shows_the_same_reading(stranger):
     field(stranger, "Input").set_value("[-1, 1]").run()
     wrong, link = cost(stranger), dict(stranger.query_params)
     assert link["reading"] == "input=[-1, 1]"
-    again = AppTest.from_file(APP, default_timeout=60)
+    again = AppTest.from_file(APP, default_timeout=120)
     for name, value in link.items():
         again.query_params[name] = value
     again.run()

@@ -141,7 +141,7 @@ def test_two_visitors_are_proposed_different_names(train, checkpoints):
     def proposed(app: AppTest) -> str:
         return next(box.value for box in app.text_input if box.label == "Name")
 
-    other = AppTest.from_file(train._script_path, default_timeout=60).run()
+    other = AppTest.from_file(train._script_path, default_timeout=120).run()
     other.switch_page("pages/train.py").run()
     assert (proposed(train), proposed(other.run())) == ("digits-2d", "digits-2d-2")
     for app in (train, other):

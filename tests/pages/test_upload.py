@@ -87,7 +87,7 @@ def test_kept_it_is_there_for_the_next_visitor(opened, checkpoints, tiny_run, tm
     assert opened.sidebar.selectbox[0].value == "lecture"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["lecture", "tiny"]
     assert "Only you see" not in said(opened)
-    another = AppTest.from_file(APP, default_timeout=60).run()
+    another = AppTest.from_file(APP, default_timeout=120).run()
     assert names(another) == ["lecture", "tiny"]
     assert "discard_lecture" not in [button.key for button in another.sidebar.button]
     opened.sidebar.button(key="discard_lecture").click().run()
@@ -96,7 +96,7 @@ def test_kept_it_is_there_for_the_next_visitor(opened, checkpoints, tiny_run, tm
 
 def test_another_visitor_sees_nothing_of_an_upload(opened, tiny_run, tmp_path):
     upload(opened, ("mine.pt", saved(tiny_run(tmp_path / "mine"))))
-    another = AppTest.from_file(APP, default_timeout=60)
+    another = AppTest.from_file(APP, default_timeout=120)
     another.query_params["run"] = "mine.pt (yours)"  # not even by its link
     another.run()
     assert names(another) == ["tiny"]
@@ -107,7 +107,7 @@ def test_another_visitor_sees_nothing_of_an_upload(opened, tiny_run, tmp_path):
 def test_a_page_that_is_loaded_again_shows_the_upload(opened, tiny_run, tmp_path):
     upload(opened, ("mine.pt", saved(tiny_run(tmp_path / "mine"))))
     link = dict(opened.query_params)
-    again = AppTest.from_file(APP, default_timeout=60)
+    again = AppTest.from_file(APP, default_timeout=120)
     for name, value in link.items():
         again.query_params[name] = value
     again.run()
