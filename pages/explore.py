@@ -16,15 +16,12 @@ from vae.ui.view import View, chosen_view, point_picker
 
 frame.require("pages/explore.py")
 
-HEIGHT = 636  # of the map, in pixels
-LINE = 56  # of what stands above it while a layout is computed
-
 
 def main() -> None:
     place = heading.ask("Where does the data live, and what is there?")
     view = chosen_view()
     problem = live.problem(view)
-    left, right = charts.columns()
+    left, right = charts.columns(left=1.24)
     with left:
         index, axes = controls(view)
         heading.answer(place, answers.where(view.embedding, index))
@@ -44,12 +41,8 @@ def main() -> None:
             manual_q.forget_others(live.point_id(view, index))
             live.panel(view, axes, index, not charts.has_webgl())
             live.export_button(view)
-            st.caption(
-                f"Point {index:,} as the tables state it, over {view.embedding.n_samples} samples:"
-            )
             if view.images is None:
                 point.missing_image(view)
-            point.stored_terms(view, index)
 
 
 def controls(view: View) -> tuple[int, Projection | Layout]:
@@ -80,17 +73,19 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
         st.session_state[selection.COLOUR],
         axes.titles,
         prior_centre=axes.prior_centre,
-        height=HEIGHT - (LINE if axes.instead_of else 0),
+        height=None,
         webgl=webgl,
         **({} if is_live else q),
     )
-    charts.map_chart(
-        figure,
-        key="map",
-        on_select=lambda: selection.point_from_chart("map"),
-        selection_mode="lasso" if is_live else ("points", "lasso"),
-        alt="The latent map: each point is where the encoder puts one image",
-    )
+    with st.container(key="window", height=636, border=False):  # as high as the browser's window allows: see ui/frame.py
+        charts.map_chart(
+            figure,
+            key="map",
+            on_select=lambda: selection.point_from_chart("map"),
+            selection_mode="lasso" if is_live else ("points", "lasso"),
+            alt="The latent map: each point is where the encoder puts one image",
+            height="stretch",
+        )
     st.caption(
         _of_layout(view, axes, is_live) if isinstance(axes, Layout) else _of_plane(view, is_live)
     )

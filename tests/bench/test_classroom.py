@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from vae.analysis import answers
 from vae.bench import classroom, live
 from vae.bench.classroom import _Texts, _wrong
 from vae.runs import checkpoint
@@ -29,12 +30,18 @@ def texts(embedding, index: int, **changed: str) -> _Texts:
 
 
 def test_the_terms_of_the_own_point_are_no_problem(embedding):
-    assert _wrong("explore", 3, embedding, texts(embedding, 3)) == []
+    assert _wrong("points", 3, embedding, texts(embedding, 3)) == []
+    told = _Texts(sentences=["Hover to decode.", answers.where(embedding, 3)])
+    assert _wrong("explore", 3, embedding, told) == []
 
 
 def test_another_visitors_point_an_error_and_a_missing_number_are_noticed(embedding):
     other = int(np.argmax(abs(embedding.recon - embedding.recon[3])))
     assert len(_wrong("points", 3, embedding, texts(embedding, other))) >= 2
+    told = _Texts(sentences=[answers.where(embedding, other)])
+    assert _wrong("explore", 3, embedding, told) == [
+        "explore: the sentence of point 3 is not there"
+    ]
     missing = texts(embedding, 3, **{"KL, nats": ""})
     assert any("KL of point 3" in problem for problem in _wrong("points", 3, embedding, missing))
     broken = texts(embedding, 3)

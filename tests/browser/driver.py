@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from browser.server import PATIENCE_S
+from pages.answers import stated
 from playwright.sync_api import Locator, Page, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -212,7 +213,7 @@ class Panel:
         self.rest()
         rows = self.page.locator("table.bound").evaluate(  # at once: the next draw replaces them
             """table => [...table.rows].slice(1)
-                .map((row) => [...row.cells].map((cell) => cell.textContent))"""
+                .map((row) => [...row.cells].slice(0, 4).map((cell) => cell.textContent))"""
         )
         return {name: [float(cell.split(" ±")[0]) for cell in cells] for name, *cells in rows}
 
@@ -274,6 +275,11 @@ class Wire:
             self.is_awaited = True
         elif told.WhichOneof("type") == "script_finished":
             self.is_awaited = told.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+
+
+def stated_on(page: Page) -> list[float]:
+    """recon, KL and -ELBO of the chosen point, as Explore states them."""
+    return stated(page.locator(".st-key-heading").inner_text())
 
 
 def put(page: Page, *paths: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_tour_without_stops_goes_through_data_points(new_page, embedding):
     before = panel.canvas("mean")
     panel.button("▶ Tour").click()
     page.wait_for_function(
-        "before => elboRoom.panel.pictures.mean.canvas.toDataURL() !== before", arg=before
+        "before => elboRoom.panel.machine.mean.canvas.toDataURL() !== before", arg=before
     )
     stops = np.array(page.evaluate("elboRoom.panel.tour.way.stops.map((z) => [...z])"))
     away = np.linalg.norm(stops[:, None] - embedding.mu[None], axis=-1).min(1)
@@ -79,7 +79,7 @@ def test_a_tour_goes_from_stop_to_stop_until_it_is_paused(new_page, model):
     for _ in range(4):
         before = panel.canvas("mean")
         page.wait_for_function(
-            "before => elboRoom.panel.pictures.mean.canvas.toDataURL() !== before", arg=before
+            "before => elboRoom.panel.machine.mean.canvas.toDataURL() !== before", arg=before
         )
         seen.append(panel.q["mu"])
     assert len(wire.sent) == n_sent

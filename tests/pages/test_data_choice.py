@@ -3,6 +3,7 @@
 import pytest
 import torch
 from formats.state_dicts import examples_vae
+from pages.answers import stated_terms
 
 from vae.data import catalogue
 from vae.ui.session.selection import DATA, RUN
@@ -18,17 +19,17 @@ def odd(app, checkpoints):
 
 def test_the_page_says_the_shape_and_asks_what_to_show(odd):
     assert "grey images of 12 x 12, and no known data set has such" in odd.info[0].value
-    assert not odd.metric
+    assert not stated_terms(odd)
     assert not odd.error
     odd.button(key="data_nearest").click().run()
     assert odd.session_state[DATA] == f"{catalogue.nearest((1, 12, 12))} held-out"
-    assert odd.metric
+    assert stated_terms(odd)
     assert any("esized to 12 x 12" in caption.value for caption in odd.caption)
 
 
 def test_a_model_can_be_shown_what_it_draws_itself(odd):
     odd.button(key="data_prior").click().run()
-    assert odd.metric
+    assert stated_terms(odd)
     assert not odd.error
     assert not odd.exception
     name = odd.session_state[DATA].partition(" ")[0]

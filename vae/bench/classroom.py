@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vae.analysis import answers
 from vae.analysis.embedding import Embedding
 from vae.bench import live
 from vae.runs import checkpoint
@@ -180,9 +181,10 @@ async def _session(url: str) -> AsyncIterator["_Session"]:
 
 @dataclass
 class _Texts:
-    """What a page says: its metrics by their labels, the errors on it, and its buttons."""
+    """What a page says: its metrics by their labels, sentences, errors, and its buttons."""
 
     metrics: list[tuple[str, str]] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     buttons: dict[str, str] = field(default_factory=dict)  # label: the widget's id
 
@@ -246,12 +248,16 @@ def _read(element: Any, told: _Texts) -> None:
         told.buttons[element.button.label] = element.button.id
     elif kind == "metric":
         told.metrics.append((element.metric.label, element.metric.body))
+    elif kind == "markdown":
+        told.sentences.append(element.markdown.body.replace("\\", ""))
 
 
 def _wrong(page: str, index: int, embedding: Embedding, told: _Texts) -> list[str]:
     """What is not as it must be for the point that was chosen."""
     problems = [f"{page}: {error}" for error in told.errors]
-    if page not in ("explore", "points"):
+    if page == "explore" and answers.where(embedding, index) not in told.sentences:
+        problems.append(f"explore: the sentence of point {index} is not there")
+    if page != "points":
         return problems
     expected = {
         "recon": embedding.recon[index],

@@ -15,6 +15,8 @@ from vae.figures.theme import BARE, NATS, PRIOR_COLOUR, Q_COLOUR
 if TYPE_CHECKING:
     from vae.analysis.embedding import Embedding
 
+_PARTS, _PARTS_FROM = 4, 1000  # of a class, from so many points on
+_MOST_CLASSES_ABOVE = 12
 MOST_WITHOUT_WEBGL = 4000  # points: each is an element of the page then
 
 
@@ -26,7 +28,7 @@ def latent_map(
     prior_centre: np.ndarray | None,
     ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
-    height: int = 700,
+    height: int | None = 700,
     webgl: bool = True,
 ) -> go.Figure:
     """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
@@ -40,21 +42,28 @@ def latent_map(
             anything: there are no rings then, and no numbers on the axes.
         ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
-        height: in pixels.
+        height: in pixels; None where the page decides.
         webgl: False for a browser without it: SVG points, and at most MOST_WITHOUT_WEBGL of them.
     """
     figure = go.Figure()
     every = 1 if webgl else thinning(len(positions))
-    size = float(np.clip(13 - 2.1 * np.log10(len(positions)), 3, 9))
+    many = np.log10(len(positions))
+    size = float(np.clip(13 - 2.1 * many, 3, 9))
+    opacity = float(np.clip(1.5 - 0.2 * many, 0.45, 1))
     if colour == "label":
-        for label, name, rows in theme.by_class(embedding.labels, embedding.class_names):
-            marker = {"color": theme.class_colour(label), "size": size}
-            theme.add_points(
-                figure, embedding, positions, rows[::every], webgl, name=name, marker=marker
-            )
+        # Of each class a part at a time, or the class drawn last would hide the others.
+        parts = _PARTS if len(positions) > _PARTS_FROM else 1
+        for part in range(parts):
+            for label, name, rows in theme.by_class(embedding.labels, embedding.class_names):
+                marker = {"color": theme.class_colour(label), "size": size, "opacity": opacity}
+                theme.add_points(
+                    *(figure, embedding, positions, rows[::every][part::parts], webgl),
+                    **{"name": name, "legendgroup": name, "showlegend": part == 0},
+                    marker=marker,
+                )
     else:
         rows = np.arange(0, len(positions), every)
-        marker = {"size": size, **_by_value(embedding, colour, rows)}
+        marker = {"size": size, "opacity": opacity, **_by_value(embedding, colour, rows)}
         theme.add_points(figure, embedding, positions, rows, webgl, marker=marker, showlegend=False)
     if prior_centre is not None:
         _named_rings(figure, prior_centre)
@@ -96,18 +105,20 @@ def _named_rings(figure: go.Figure, centre: np.ndarray) -> None:
 
 
 def _map_layout(
-    figure: go.Figure, titles: tuple[str, str], height: int, revision: str, has_ticks: bool
+    figure: go.Figure, titles: tuple[str, str], height: int | None, revision: str, has_ticks: bool
 ) -> go.Figure:
     ticks = {} if has_ticks else {"showticklabels": False, "ticks": ""}
+    is_short = sum(trace.showlegend is not False for trace in figure.data) <= _MOST_CLASSES_ABOVE
+    above = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    beside = {"x": 1.02, "y": 1, "yanchor": "top"}
     return figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        margin={"l": 8, "r": 34, "t": 30, "b": 8},  # to the right are the tools
         xaxis={"title": {"text": titles[0]}, **BARE, **ticks},
         yaxis={"title": {"text": titles[1]}, **BARE, **ticks, "scaleanchor": "x"},
         legend={
-            **{"itemsizing": "constant", "title": {"text": ""}},
-            **{"x": 1, "xanchor": "right", "y": 0.95, "yanchor": "top"},
-            "bgcolor": "rgba(128,128,128,0.06)",
+            **{"itemsizing": "constant", "title": {"text": ""}, "bgcolor": "rgba(0, 0, 0, 0)"},
+            **(above if is_short else beside),
         },
         dragmode="pan",
         hovermode="closest",
@@ -115,5 +126,8 @@ def _map_layout(
         # The live panel paints the decoded manifold underneath.
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
-        modebar={"bgcolor": "rgba(0, 0, 0, 0)", "color": PRIOR_COLOUR, "activecolor": Q_COLOUR},
+        modebar={
+            **{"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)"},
+            **{"color": PRIOR_COLOUR, "activecolor": Q_COLOUR},
+        },
     )

@@ -15,6 +15,7 @@ from vae.figures.theme import (
     NO_HOVER,
     PRIOR_COLOUR,
     Q_COLOUR,
+    RECON_COLOUR,
     SELECTED_LINE,
     bars,
     legend_above,
@@ -204,7 +205,7 @@ def equation_8(
     """
     figure = make_subplots(rows=2, cols=1, row_heights=[0.5, 0.5], vertical_spacing=0.34)
     total, truth = recon + kl, -log_px
-    upper = {"recon": (recon, PRIOR_COLOUR), "KL(q, p(z))": (kl, Q_COLOUR)}
+    upper = {"recon": (recon, RECON_COLOUR), "KL(q, p(z))": (kl, Q_COLOUR)}
     shades = (1.0, 0.45)
     lower = {"-log p(x)": (truth, TRUTH_COLOUR)} | {
         name: (value, f"rgba(231, 99, 0, {shade})")

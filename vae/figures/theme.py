@@ -29,6 +29,7 @@ HALO = "rgba(255, 255, 255, 0.75)"  # around what must stand out from a cloud of
 NATS = [
     [i / 8, plotly.colors.sample_colorscale("Plasma", 0.12 + 0.78 * i / 8)[0]] for i in range(9)
 ]
+RECON_COLOUR = NATS[4][1]  # the reconstruction term beside the KL, which has q's
 
 PRIOR_LINE = {"color": PRIOR_COLOUR, "width": 1.5, "dash": "dot"}
 THRESHOLD_LINE = {"color": PRIOR_COLOUR, "width": 1.5, "dash": "dash"}

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from vae.figures import explore as figures
+from vae.figures import theme
 from vae.live import constants
 
 _HERE = Path(__file__).parent
@@ -43,8 +43,8 @@ def module(*entries: str) -> str:
 @cache
 def css(name: str) -> str:
     """A style sheet: "live" or "gaussians"."""
-    accent = f":host {{ --q: {figures.Q_COLOUR}; }}\n"
-    return accent + (_HERE / f"{name}.css").read_text(encoding="utf-8")
+    colours = f":host {{ --q: {theme.Q_COLOUR}; --recon: {theme.RECON_COLOUR}; }}\n"
+    return colours + (_HERE / f"{name}.css").read_text(encoding="utf-8")
 
 
 def _collect(path: Path, texts: dict[Path, str | None]) -> None:

@@ -30,6 +30,10 @@ _STYLE = """<style>
 .st-key-heading h2 { font-size: 1.4rem; padding: 0 0 1.1rem; line-height: 1.3; }
 .st-key-heading p { opacity: .8; }
 p.group { margin: .35rem 0 0; font-size: .82rem; opacity: .65; }
+/* Explore's map, its caption and what stands above them fill the window, whatever its size. */
+div:has(> .st-key-window) { height: max(400px, 100vh - 266px) !important; flex: none !important; }
+.st-key-window { height: 100% !important; overflow: hidden; padding: 0; }
+@media (max-width: 640px) { div:has(> .st-key-window) { height: 100vw !important; } }
 dl.card { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0;
   padding: 0; font-size: .87rem; line-height: 1.3; }
 dl.card dt { opacity: .65; }

@@ -18,6 +18,13 @@ export class Picture {
     return true;
   }
 
+  /** Gives it the pixels that an image of W x H covers on the screen; says whether they are others. */
+  cover(/** @type {number} */ W, /** @type {number} */ H) {
+    this.canvas.style.aspectRatio = `${W / H}`;
+    const width = this.canvas.clientWidth || 120;
+    return this.resize(width, (width * H) / W);
+  }
+
   clear() {
     contextOf(this.canvas).clearRect(0, 0, this.canvas.width, this.canvas.height);
   }

@@ -24,8 +24,9 @@ export class Bound {
     this.cost = new Picture("what each pixel adds to the reconstruction term", "cost");
     this.costText = el("figcaption", { title: "what each pixel adds to recon, in nats" }, "nats");
     this.table = el("table", { class: "bound" });
-    this.buttons = el("div", { class: "side" }, best.button);
-    this.element = el("div", { class: "boundbox" }, this.table, this.buttons);
+    this.buttons = el("div", { class: "bar" }, best.button);
+    const figure = el("figure", { class: "costs" }, this.cost.canvas, this.costText);
+    this.element = el("div", { class: "ledger" }, el("div", {}, this.table, this.buttons), figure);
     /** @type {Estimate[]} */
     this.estimates = []; // of yours, the encoder's and the best q
     /** @type {{of: PointId | number, values: Float32Array} | null} */
@@ -42,6 +43,12 @@ export class Bound {
     this.noise = null;
     this.isBehind = false;
     this.pixels = new Float32Array(model.H * model.W);
+  }
+
+  /** Gives the map of costs its pixels on the screen; says whether they are others. */
+  fit() {
+    const { W, H } = this.shared.scene.running;
+    return this.cost.cover(W, H);
   }
 
   get own() {
@@ -144,19 +151,28 @@ export class Bound {
   fill(lines) {
     if (this.cells.length !== lines.length) this.build(lines.length);
     const least = Math.min(...lines.map(({ total }) => total));
+    const low = Math.min(0, ...lines.map(({ recon }) => recon)); // of densities it can be below 0
+    const share = 100 / (Math.max(...lines.map(({ total }) => total)) - low || 1);
     lines.forEach(({ name, recon, stderr, kl, total }, i) => {
       const error = Number.isNaN(stderr) ? "" : ` ± ${nats(stderr)}`;
-      [name, nats(recon) + error, nats(kl), nats(total)].forEach((text, j) => {
+      [name, nats(recon), nats(kl), nats(total)].forEach((text, j) => {
         this.cells[i][j].textContent = text;
       });
+      this.cells[i][1].append(el("small", {}, error));
       this.cells[i][3].className = total <= least + 0.005 ? "least" : "";
+      const bars = [span("recon", Math.min(0, recon), Math.max(0, recon)), span("kl", recon, total)];
+      this.cells[i][4].replaceChildren(...bars);
     });
+
+    function span(/** @type {string} */ of, /** @type {number} */ from, /** @type {number} */ to) {
+      return el("i", { class: of, style: `left: ${(from - low) * share}%; width: ${(to - from) * share}%` });
+    }
   }
 
   /** @param {number} n of lines */
   build(n) {
-    const heads = ["q", "recon, nats", "KL", "-ELBO"].map((head) => el("th", {}, head));
-    this.cells = Array.from({ length: n }, () => [el("th"), el("td"), el("td"), el("td")]);
+    const heads = ["nats", "recon", "+ KL", "= -ELBO"].map((head) => el("th", {}, head));
+    this.cells = Array.from({ length: n }, () => [el("th"), el("td"), el("td"), el("td"), el("td", { class: "bars" })]);
     this.table.replaceChildren(el("tr", {}, ...heads), ...this.cells.map((cells) => el("tr", {}, ...cells)));
   }
 }

@@ -11,7 +11,7 @@ import { Bound } from "./bound.js";
 import { Classes } from "./classes.js";
 import { Drawing } from "./drawing.js";
 import { Frames } from "./frames.js";
-import { Pictures } from "./pictures.js";
+import { Machine } from "./machine.js";
 import { Rows } from "./rows.js";
 import { Samples } from "./samples.js";
 import { Scene } from "./scene.js";
@@ -60,8 +60,8 @@ export class Panel {
     this.best = new Best(this.shared, this.drawing);
     this.samples = new Samples(this.shared);
     this.bound = new Bound(this.shared, this.best, this.samples);
-    this.pictures = new Pictures(this.shared, this.drawing, this.bound);
     this.rows = new Rows(this.shared);
+    this.machine = new Machine(this.shared, this.drawing, this.rows);
     this.tour = new TourBar(this.shared);
     this.body = this.build();
     this.element = el("div", { class: "live" }, this.problem, this.body);
@@ -76,11 +76,10 @@ export class Panel {
   build() {
     const back = button("Encoder's q", () => this.backToPoint(true), { title: "back to the encoder's mu and sigma" });
     this.bound.buttons.append(back);
-    const { bound, drawing, pictures, rows, samples, settings, tour } = this;
-    const sliders = [rows.heads, rows.first, rows.details];
-    const body = el("div", { class: "body", hidden: "" }, pictures.element, drawing.tools, this.classes.element);
-    body.append(...sliders);
-    body.append(samples.picture.canvas, settings.element, bound.element, tour.element);
+    const { bound, drawing, machine, rows, samples, settings, tour } = this;
+    const body = el("div", { class: "body", hidden: "" }, machine.headline, machine.element, drawing.tools);
+    body.append(this.classes.element, rows.details, bound.element);
+    body.append(samples.picture.canvas, settings.element, tour.element);
     return body;
   }
 
@@ -157,7 +156,7 @@ export class Panel {
     this.bound.begin(model);
     this.selection.begin(model.D);
     this.tour.forget();
-    this.pictures.mean.canvas.width = 0;
+    this.machine.mean.canvas.width = 0;
   }
 
   /** Takes the point that the server tells of, and its q unless the hand chose that very point. */
@@ -227,7 +226,7 @@ export class Panel {
   showPoint() {
     if (!this.selection.point) return;
     this.body.hidden = false;
-    this.pictures.show();
+    this.machine.show();
     this.frames.wake("q");
   }
 
@@ -255,9 +254,9 @@ export class Panel {
 
   drawQ() {
     const { q } = this.selection;
-    const hasGrown = this.pictures.fit();
+    const hasGrown = [this.machine.fit(), this.bound.fit()].some(Boolean);
     if (this.samples.fit() || hasGrown) this.bound.restart();
-    this.pictures.draw();
+    this.machine.draw();
     this.rows.draw(klPerDim(q.mu, q.sigma, this.kl));
     this.bound.estimate();
     this.drawing.draw();

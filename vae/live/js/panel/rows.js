@@ -13,12 +13,12 @@ export class Rows {
     this.rows = new Map();
     this.signature = ""; // of what the rows were made for
     this.sum = el("output", { class: "sum" });
-    this.first = el("div", { class: "rows" });
+    this.first = el("div", { class: "rows stack" });
     this.others = el("div", { class: "rows" });
     this.summary = el("summary");
-    this.details = el("details", { hidden: "" }, this.summary, this.others);
-    this.heads = el("div", { class: "row heads" }, el("span"));
-    this.heads.append(...["μ", "σ", "KL, nats"].map((head) => el("span", {}, head)));
+    const heads = el("div", { class: "row heads" }, el("span"));
+    heads.append(...["μ", "σ", "KL, nats"].map((head) => el("span", {}, head)));
+    this.details = el("details", { hidden: "" }, this.summary, heads, this.others);
   }
 
   build() {
@@ -32,8 +32,8 @@ export class Rows {
     this.signature = signature;
     this.rows = new Map(order.map((d) => [d, new Row(this.shared, d, scene.ranges[d])]));
     const elements = Array.from(this.rows.values(), (row) => row.element);
-    const total = el("span", { class: "wide" }, "KL(q, p), equation (6)");
-    this.first.replaceChildren(...elements.slice(0, n), el("div", { class: "row total" }, el("span"), total, this.sum));
+    const total = el("span", { title: "equation (6): the sum over all dimensions" }, "KL(q, p)");
+    this.first.replaceChildren(...elements.slice(0, n), el("div", { class: "total" }, total, this.sum));
     this.others.replaceChildren(...elements.slice(n));
     this.details.hidden = D <= n;
     this.summary.textContent = `The other ${D - n} dimensions`;
@@ -77,8 +77,11 @@ class Row {
     ];
     this.bar = el("i");
     this.klText = el("output");
-    const boxes = this.controls.map(({ range, field }) => el("span", { class: "control" }, range, field));
-    const kl = el("span", { class: "kl" }, this.bar, this.klText);
+    const boxes = this.controls.map(({ range, field }) => {
+      const symbol = el("span", { class: "symbol" }, range.ariaLabel ?? "");
+      return el("span", { class: "control" }, symbol, range, field);
+    });
+    const kl = el("span", { class: "kl", title: `KL of z${name}, nats` }, this.bar, this.klText);
     this.element = el("div", { class: "row" }, el("span", { class: "name" }, `z${name}`), ...boxes, kl);
   }
 

@@ -3,30 +3,30 @@ import { Picture } from "../picture.js";
 
 /**
  * @import { Shared } from "../types.d.ts"
- * @import { Bound } from "./bound.js"
  * @import { Drawing } from "./drawing.js"
+ * @import { Rows } from "./rows.js"
  */
 
-/** The title, the decoded mean, the image that q is held against and what its pixels cost. */
-export class Pictures {
-  /** @param {Shared} shared @param {Drawing} drawing @param {Bound} bound */
-  constructor(shared, drawing, bound) {
+/** What a VAE is, from left to right: x, the encoder, q's mu and sigma, the decoder, the decoded mean. */
+export class Machine {
+  /** @param {Shared} shared @param {Drawing} drawing @param {Rows} rows */
+  constructor(shared, drawing, rows) {
     this.shared = shared;
-    this.cost = bound.cost;
-    this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.given = new Picture("the chosen image x", "given");
+    this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.title = el("div", { class: "title" });
     this.givenText = el("figcaption", {}, "x");
     const { follow, manifold } = shared.settings.buttons;
-    const head = el("div", { class: "headline" }, this.title);
-    head.append(el("div", { class: "bar" }, follow, manifold, drawing.button));
+    const tools = el("div", { class: "bar" }, follow, manifold, drawing.button);
+    this.headline = el("div", { class: "headline" }, this.title, tools);
     const slot = el("div", { class: "slot" }, this.given.canvas, drawing.box);
-    this.element = el("div", { class: "pictures" });
+    this.element = el("div", { class: "machine" });
     this.element.append(
-      el("figure", { class: "large" }, this.mean.canvas, el("figcaption", {}, "E[x|z = μ]")),
-      head,
-      el("figure", { class: "small" }, slot, this.givenText),
-      el("figure", { class: "small" }, this.cost.canvas, bound.costText),
+      el("figure", { class: "x" }, slot, this.givenText),
+      el("div", { class: "network" }, "encoder"),
+      rows.first,
+      el("div", { class: "network widens" }, "decoder"),
+      el("figure", { class: "decoded" }, this.mean.canvas, el("figcaption", {}, "E[x|z = μ]")),
     );
   }
 
@@ -45,11 +45,7 @@ export class Pictures {
   fit() {
     const { W, H } = this.shared.scene.running;
     let hasChanged = false;
-    for (const picture of [this.mean, this.given, this.cost]) {
-      picture.canvas.style.aspectRatio = `${W / H}`;
-      const width = picture.canvas.clientWidth || 120;
-      if (picture.resize(width, (width * H) / W)) hasChanged = true;
-    }
+    for (const picture of [this.given, this.mean]) if (picture.cover(W, H)) hasChanged = true;
     return hasChanged;
   }
 
