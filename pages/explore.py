@@ -77,7 +77,8 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
         webgl=webgl,
         **({} if is_live else q),
     )
-    with st.container(key="window", height=636, border=False):  # as high as the browser's window allows: see ui/frame.py
+    # As high as the window of the browser allows: see ui/frame.py.
+    with st.container(key="window", height=636, border=False):
         charts.map_chart(
             figure,
             key="map",

@@ -73,7 +73,8 @@ def latent_map(
         theme.add_ring(figure, positions[selected])
     # Another layout is another map: a zoom into the last one would miss it.
     revision = "map" if prior_centre is not None else f"map {axis_titles[0]}"
-    return _map_layout(figure, axis_titles, height, revision, has_ticks=prior_centre is not None)
+    _lay_out(figure, axis_titles, height, revision, prior_centre is not None)
+    return _with_legend(figure, len(embedding.class_names))
 
 
 def thinning(n_points: int) -> int:
@@ -104,22 +105,15 @@ def _named_rings(figure: go.Figure, centre: np.ndarray) -> None:
         )
 
 
-def _map_layout(
+def _lay_out(
     figure: go.Figure, titles: tuple[str, str], height: int | None, revision: str, has_ticks: bool
-) -> go.Figure:
+) -> None:
     ticks = {} if has_ticks else {"showticklabels": False, "ticks": ""}
-    is_short = sum(trace.showlegend is not False for trace in figure.data) <= _MOST_CLASSES_ABOVE
-    above = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
-    beside = {"x": 1.02, "y": 1, "yanchor": "top"}
-    return figure.update_layout(
+    figure.update_layout(
         height=height,
         margin={"l": 8, "r": 34, "t": 30, "b": 8},  # to the right are the tools
         xaxis={"title": {"text": titles[0]}, **BARE, **ticks},
         yaxis={"title": {"text": titles[1]}, **BARE, **ticks, "scaleanchor": "x"},
-        legend={
-            **{"itemsizing": "constant", "title": {"text": ""}, "bgcolor": "rgba(0, 0, 0, 0)"},
-            **(above if is_short else beside),
-        },
         dragmode="pan",
         hovermode="closest",
         uirevision=revision,
@@ -130,4 +124,16 @@ def _map_layout(
             **{"orientation": "v", "bgcolor": "rgba(0, 0, 0, 0)"},
             **{"color": PRIOR_COLOUR, "activecolor": Q_COLOUR},
         },
+    )
+
+
+def _with_legend(figure: go.Figure, n_classes: int) -> go.Figure:
+    """In a line above the map, or beside it where that would be many lines."""
+    above = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    beside = {"x": 1.02, "y": 1, "yanchor": "top"}
+    return figure.update_layout(
+        legend={
+            **{"itemsizing": "constant", "title": {"text": ""}, "bgcolor": "rgba(0, 0, 0, 0)"},
+            **(above if n_classes <= _MOST_CLASSES_ABOVE else beside),
+        }
     )

@@ -112,8 +112,8 @@ export class Selection {
       const t = wantsStillness() ? 1 : Math.min(1, (performance.now() - start) / 350);
       const eased = t * t * (3 - 2 * t);
       for (let d = 0; d < mu.length; d++) {
-        q.mu[d] = from.mu[d] + eased * (mu[d] - from.mu[d]);
-        q.sigma[d] = from.sigma[d] * (sigma[d] / from.sigma[d]) ** eased;
+        q.mu[d] = (1 - eased) * from.mu[d] + eased * mu[d]; // at the end exactly there
+        q.sigma[d] = from.sigma[d] ** (1 - eased) * sigma[d] ** eased;
       }
       this.frames.wake("q", "map");
       if (t < 1) requestAnimationFrame(move);
