@@ -131,7 +131,7 @@ def group(view: View) -> None:
     )
     if view.images is not None:
         shown = view.images.images[indices[:40]].numpy() / 255
-        images.show(images.row(shown, side=32, per_row=20))
+        images.show(images.row(shown, side=32, per_row=20), "the images of the group")
     st.button("Forget these points", on_click=lambda: st.session_state.pop(selection.GROUP, None))
 
 

@@ -29,6 +29,9 @@ _STYLE = """<style>
 [data-testid="stMetricLabel"] * { white-space: normal !important; overflow: visible; }
 .st-key-heading h2 { font-size: 1.4rem; padding: 0 0 1.1rem; line-height: 1.3; }
 .st-key-heading p { opacity: .8; }
+/* Streamlit's greys, and white on the dark theme's primary colour, are too faint to read. */
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .76; }
+[data-testid^="stBaseButton-primary"] { background-color: #006e58; border-color: #006e58; }
 p.group { margin: .35rem 0 0; font-size: .82rem; opacity: .65; }
 /* Explore's map, its caption and what stands above them fill the window, whatever its size. */
 div:has(> .st-key-window) { height: max(400px, 100vh - 266px) !important; flex: none !important; }

@@ -40,11 +40,19 @@ def row(images: np.ndarray, side: int, per_row: int, gap: int = 4) -> np.ndarray
 
 def show(
     picture: np.ndarray,
+    alt: str,
     caption: str | None = None,
     width: int | Literal["stretch", "content"] = "content",
 ) -> None:
-    """Draws it losslessly: what is looked at here are single pixels."""
-    st.image(picture, caption, width=width, output_format="PNG")
+    """Draws it losslessly: what is looked at here are single pixels.
+
+    Args:
+        picture: as `enlarged` or `row` gives it.
+        alt: what it shows, for those who do not see it.
+        caption: beneath it.
+        width: on the page.
+    """
+    st.image(picture, caption, width=width, output_format="PNG", alt=alt)
 
 
 def data_url(image: np.ndarray) -> str:

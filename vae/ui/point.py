@@ -27,14 +27,14 @@ def card(view: View, index: int) -> None:
     if view.images is not None:
         x = to_unit(view.images.images[index])  # (C, H, W)
         with pictures[0]:
-            images.show(images.enlarged(x.numpy(), _SIDE), "x", width=_SIDE)
+            images.show(images.enlarged(x.numpy(), _SIDE), "the image x", "x", width=_SIDE)
         eps = gaussian.noise_of_points(
             [index], embedding.n_samples, embedding.latent_dim, embedding.seed
         )
         per_pixel = pixel_recon(model, x, eps[:, 0]).sum(0).numpy()  # channels added: (H, W)
     with pictures[1]:
         decoded = model.decode_mean(mu).numpy()
-        images.show(images.enlarged(decoded, _SIDE), "E[x|z = μ]", width=_SIDE)
+        images.show(images.enlarged(decoded, _SIDE), "the decoded mean", "E[x|z = μ]", width=_SIDE)
     if view.images is not None:
         with pictures[2]:
             st.plotly_chart(

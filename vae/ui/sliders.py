@@ -61,8 +61,8 @@ def _panel(view: View, axes: Projection | Layout, index: int) -> None:
         model = view.given(index)
         mean, draws = model.decode_mean(mu)[0].numpy(), model.decode_mean(z).numpy()
     with picture:
-        images.show(images.enlarged(mean, 150), "decoded at z = μ", width=150)
-    images.show(images.row(draws, side=48, per_row=N_DRAWS))
+        images.show(images.enlarged(mean, 150), "the decoded mean", "decoded at z = μ", width=150)
+    images.show(images.row(draws, side=48, per_row=N_DRAWS), "decoded samples of q")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kl = gaussian.kl_to_standard_normal(mu, logvar).sum().item()
         st.caption(

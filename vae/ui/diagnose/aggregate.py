@@ -195,7 +195,12 @@ def _from_holes(view: View, holes: Holes, deepest: torch.Tensor) -> None:
     for i, image in enumerate(decoded):
         with columns[i % 6]:
             ratio = float(holes.log_ratio[deepest[i]])
-            images.show(images.enlarged(image, _SIDE), f"{i + 1}: {ratio:.1f}", width="stretch")
+            images.show(
+                images.enlarged(image, _SIDE),
+                "decoded from a hole",
+                f"{i + 1}: {ratio:.1f}",
+                width="stretch",
+            )
     st.caption(
         f"{under_one_class(view, index)}E[x|z], and log q(z) - log p(z) in nats. A hole: further "
         f"than {holes.threshold:.2g} from every μ, as 1 in 20 draws from q(z) is from the others'. "

@@ -108,7 +108,9 @@ def _draft(file: Any, labels: Any) -> None:
             row = st.columns([1, 4.2], gap="small", vertical_alignment="center")
             row[0].markdown(f"{plain(class_name)}  \n:small[{told.classes[class_name]:,} images]")
             with row[1]:
-                images.show(images.row(pictures / 255, _SIDE, per_class, _GAP))
+                images.show(
+                    images.row(pictures / 255, _SIDE, per_class, _GAP), "some of its images"
+                )
     more = len(told.classes) - len(shown)
     st.caption(plain(told.treatment(shape)) + (f" {more} more classes." if more > 0 else ""))
 

@@ -113,7 +113,7 @@ def _controls(view: View) -> tuple[str, int, int, int]:
         index = point_picker(view.embedding)
         if view.images is not None:
             x = to_unit(view.images.images[index]).numpy()
-            images.show(images.enlarged(x, 40), width="content")
+            images.show(images.enlarged(x, 40), "the image x", width="content")
     return kind, n, n_rows, index
 
 
