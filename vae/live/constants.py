@@ -6,6 +6,7 @@ import re
 from vae.figures import explore as figures
 from vae.figures import gaussians as gaussian_figures
 from vae.figures import points as point_figures
+from vae.lessons.glossary import GLOSSARY
 
 MAGIC = "ELBO"  # the first bytes of a pack
 MOST_SAMPLES = 64  # that the panel draws of q
@@ -33,6 +34,7 @@ def javascript() -> str:
         "GAUSSIAN_SIZES": GAUSSIAN_SIZES,
         "GAUSSIAN_TERMS": GAUSSIAN_TERMS,
         "GAUSSIAN_SAMPLES": GAUSSIAN_SAMPLES,
+        "GLOSSARY": {name: word._asdict() for name, word in GLOSSARY.items()},
         "Q_COLOUR": figures.Q_COLOUR,
         "PRIOR_COLOUR": figures.PRIOR_COLOUR,
         "OTHER_COLOUR": gaussian_figures.OTHER_COLOUR,

@@ -8,6 +8,7 @@ from vae.core.elbo import pixel_recon
 from vae.data import catalogue
 from vae.data.dataset import DatasetError, to_unit
 from vae.figures import points as figures
+from vae.lessons.glossary import GLOSSARY
 from vae.ui import charts, images
 from vae.ui.results import loaded
 from vae.ui.text import nats, plain
@@ -68,11 +69,18 @@ def stored_terms(view: View, index: int) -> None:
     embedding = view.embedding
     numbers = st.columns(4, gap="small", vertical_alignment="bottom")
     recon, stderr = embedding.recon[index], embedding.recon_stderr[index]
-    numbers[0].metric("recon, nats", nats(recon), help=f"standard error {stderr:.2f} nats")
-    numbers[1].metric("KL, nats", nats(embedding.kl[index]))
-    numbers[2].metric("-ELBO, nats", nats(embedding.neg_elbo[index]))
+    numbers[0].metric(
+        "recon, nats", nats(recon), help=f"{_meaning('recon')} Here: {stderr:.2f} nats."
+    )
+    numbers[1].metric("KL, nats", nats(embedding.kl[index]), help=_meaning("KL"))
+    numbers[2].metric("-ELBO, nats", nats(embedding.neg_elbo[index]), help=_meaning("-ELBO"))
     rank = embedding.rank(index)
     numbers[3].metric(f"rank of {len(embedding):,}", f"{rank:,}", help="by -ELBO; 1 costs most")
+
+
+def _meaning(name: str) -> str:
+    word = GLOSSARY[name]
+    return plain(f"{word.sentence} {word.equation}.")
 
 
 def _offer_download(name: str, split: str) -> None:

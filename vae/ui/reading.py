@@ -98,7 +98,7 @@ def _row(shown: np.ndarray, name: str, button: str = "", *answer: ForeignRun | C
     left, middle, right = st.columns([3, 7, 2], vertical_alignment="center")
     left.markdown(name)
     with middle:
-        pictures.show(pictures.row(shown, _SIDE, readings.N_PICTURES))
+        pictures.show(pictures.row(shown, _SIDE, readings.N_PICTURES), "some images, decoded")
     if button:
         right.button("This one", key=button, on_click=_answer, args=answer)
 

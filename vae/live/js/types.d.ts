@@ -7,6 +7,7 @@ import type { Scene } from "./panel/scene.js";
 import type { Selection } from "./panel/selection.js";
 import type { Sender } from "./panel/sender.js";
 import type { Settings } from "./panel/settings.js";
+import type { Words } from "./panel/words.js";
 
 export type Numbers = ArrayLike<number>;
 export type Pair = [number, number];
@@ -156,6 +157,7 @@ export interface Shared {
   classes: Classes;
   frames: Frames;
   sender: Sender;
+  words: Words;
   say(sentence: string): void;
 }
 

@@ -171,7 +171,9 @@ export class Bound {
 
   /** @param {number} n of lines */
   build(n) {
-    const heads = ["nats", "recon", "+ KL", "= -ELBO"].map((head) => el("th", {}, head));
+    const heads = ["nats", "recon", "KL", "-ELBO"].map((name, i) =>
+      el("th", {}, ["", "", "+ ", "= "][i], this.shared.words.of(name)),
+    );
     this.cells = Array.from({ length: n }, () => [el("th"), el("td"), el("td"), el("td"), el("td", { class: "bars" })]);
     this.table.replaceChildren(el("tr", {}, ...heads), ...this.cells.map((cells) => el("tr", {}, ...cells)));
   }

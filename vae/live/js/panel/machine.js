@@ -17,15 +17,15 @@ export class Machine {
     this.title = el("div", { class: "title" });
     this.givenText = el("figcaption", {}, "x");
     const { follow, manifold } = shared.settings.buttons;
-    const tools = el("div", { class: "bar" }, follow, manifold, drawing.button);
-    this.headline = el("div", { class: "headline" }, this.title, tools);
+    this.tools = el("div", { class: "bar" }, follow, manifold, drawing.button);
+    this.headline = el("div", { class: "headline" }, this.title, this.tools);
     const slot = el("div", { class: "slot" }, this.given.canvas, drawing.box);
     this.element = el("div", { class: "machine" });
     this.element.append(
       el("figure", { class: "x" }, slot, this.givenText),
-      el("div", { class: "network" }, "encoder"),
+      el("div", { class: "network" }, shared.words.of("encoder")),
       rows.first,
-      el("div", { class: "network widens" }, "decoder"),
+      el("div", { class: "network widens" }, shared.words.of("decoder")),
       el("figure", { class: "decoded" }, this.mean.canvas, el("figcaption", {}, "E[x|z = μ]")),
     );
   }

@@ -9,6 +9,7 @@ import { klPerDim } from "../program/terms.js";
 import { Best } from "./best.js";
 import { Bound } from "./bound.js";
 import { Classes } from "./classes.js";
+import { Coach } from "./coach.js";
 import { Drawing } from "./drawing.js";
 import { Frames } from "./frames.js";
 import { Machine } from "./machine.js";
@@ -19,6 +20,7 @@ import { Selection } from "./selection.js";
 import { Sender } from "./sender.js";
 import { Settings } from "./settings.js";
 import { TourBar } from "./tour_bar.js";
+import { Words } from "./words.js";
 
 /** @import { Host, Point, Shared, Told } from "../types.d.ts" */
 
@@ -41,8 +43,10 @@ export class Panel {
     }));
     this.settings = new Settings(this.frames, this.scene, this.sender);
     this.classes = new Classes(this.frames, this.scene, this.selection, this.sender);
+    this.words = new Words(host.can("drawn"));
     /** @type {Shared} */
     this.shared = {
+      words: this.words,
       ...{ host, scene: this.scene, selection: this.selection, settings: this.settings, classes: this.classes },
       ...{ frames: this.frames, sender: this.sender, say: (sentence) => this.say(sentence) },
     };
@@ -63,12 +67,14 @@ export class Panel {
     this.rows = new Rows(this.shared);
     this.machine = new Machine(this.shared, this.drawing, this.rows);
     this.tour = new TourBar(this.shared);
+    this.coach = new Coach(this.shared);
+    this.machine.tools.append(this.coach.button);
     this.body = this.build();
-    this.element = el("div", { class: "live" }, this.problem, this.body);
+    this.element = el("div", { class: "live" }, this.problem, this.body, this.words.note);
     root.append(this.element);
     this.map = new MapLayer(this.shared, this.tour.way, this.clicks(), this.element);
     this.listening = new AbortController();
-    onEscape(() => this.sender.cancel() || this.tour.stop(), this.listening.signal);
+    onEscape(() => this.words.hide() || this.sender.cancel() || this.tour.stop(), this.listening.signal);
     this.resizes = new ResizeObserver(() => this.frames.wake("q"));
     this.resizes.observe(this.element);
   }
@@ -79,7 +85,7 @@ export class Panel {
     const { bound, drawing, machine, rows, samples, settings, tour } = this;
     const body = el("div", { class: "body", hidden: "" }, machine.headline, machine.element, drawing.tools);
     body.append(this.classes.element, rows.details, bound.element);
-    body.append(samples.picture.canvas, settings.element, tour.element);
+    body.append(samples.picture.canvas, settings.element, tour.element, this.coach.element);
     return body;
   }
 
@@ -135,6 +141,7 @@ export class Panel {
     this.settings.show();
     this.drawing.show();
     this.showPoint();
+    this.coach.greet();
     this.frames.wake("q", "map", "hover", "tiles");
   }
 
@@ -240,6 +247,7 @@ export class Panel {
   draw(dirty, now) {
     if (dirty.has("drawing")) this.drawing.encode();
     this.tour.tick(now);
+    this.coach.look();
     try {
       if (dirty.has("q")) this.drawQ();
       if (dirty.has("map") || dirty.has("q")) this.map.draw();

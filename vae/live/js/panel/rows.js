@@ -32,7 +32,7 @@ export class Rows {
     this.signature = signature;
     this.rows = new Map(order.map((d) => [d, new Row(this.shared, d, scene.ranges[d])]));
     const elements = Array.from(this.rows.values(), (row) => row.element);
-    const total = el("span", { title: "equation (6): the sum over all dimensions" }, "KL(q, p)");
+    const total = this.shared.words.of("KL", "KL(q, p)");
     this.first.replaceChildren(...elements.slice(0, n), el("div", { class: "total" }, total, this.sum));
     this.others.replaceChildren(...elements.slice(n));
     this.details.hidden = D <= n;
@@ -78,7 +78,8 @@ class Row {
     this.bar = el("i");
     this.klText = el("output");
     const boxes = this.controls.map(({ range, field }) => {
-      const symbol = el("span", { class: "symbol" }, range.ariaLabel ?? "");
+      const label = range.ariaLabel ?? "";
+      const symbol = el("span", { class: "symbol" }, this.shared.words.of(label[0], label));
       return el("span", { class: "control" }, symbol, range, field);
     });
     const kl = el("span", { class: "kl", title: `KL of z${name}, nats` }, this.bar, this.klText);
