@@ -21,7 +21,8 @@ def main() -> None:
     place = heading.ask("Where does the data live, and what is there?")
     view = chosen_view()
     problem = live.problem(view)
-    left, right = charts.columns(left=1.24)
+    with st.container(key="explore"):  # ui/frame.py lays it out anew on a phone
+        left, right = charts.columns(left=1.24)
     with left:
         index, axes = controls(view)
         heading.answer(place, answers.where(view.embedding, index))

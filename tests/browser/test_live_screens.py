@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from browser.driver import EMPTY, NO_WEBGL, Map, Panel, decoded, is_of, middle, ring
+from browser.driver import EMPTY, NO_WEBGL, Map, Panel, decoded, is_of, middle, ring, settled
 from playwright.sync_api import Page, expect
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
@@ -95,3 +95,28 @@ def test_without_webgl_the_map_is_made_of_elements_and_the_panel_works(new_page,
     page.mouse.click(*plot.at(*EMPTY))
     panel.text_in_link("mu=")
     assert np.abs(panel.image("canvas.mean") - decoded(model, panel.q["mu"])).max() <= 1
+
+
+def test_on_a_phone_what_is_decoded_stays_above_the_map(new_page):
+    page = new_page("/?run=digits-2d&point=100", **PHONE)
+    plot, panel = Map(page), Panel(page)
+    panel.rest()
+    page.mouse.move(195, 700)
+    page.mouse.wheel(0, 700)  # to where the map is
+    page.wait_for_timeout(500)
+    box = plot.plot.bounding_box()
+    assert abs(box["width"] / box["height"] - 1) < 0.15
+    for shown in ("canvas.mean", "table.bound"):
+        expect(page.locator(shown)).to_be_in_viewport(ratio=1)
+    left, top = plot.at(0, 0)
+    assert 0 < left < 390
+    assert 0 < top < 844
+
+
+@pytest.mark.parametrize(
+    "name", ["traverse", "points", "inference", "diagnose", "train", "compare"]
+)
+def test_a_page_is_no_wider_than_a_phone(new_page, name):
+    page = new_page(f"/{name}?run=digits-2d&point=100", **PHONE)
+    settled(page)
+    assert page.evaluate("document.querySelector('.stMain').scrollWidth") <= 390

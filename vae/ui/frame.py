@@ -36,7 +36,15 @@ p.group { margin: .35rem 0 0; font-size: .82rem; opacity: .65; }
 /* Explore's map, its caption and what stands above them fill the window, whatever its size. */
 div:has(> .st-key-window) { height: max(400px, 100vh - 266px) !important; flex: none !important; }
 .st-key-window { height: 100% !important; overflow: hidden; padding: 0; }
-@media (max-width: 640px) { div:has(> .st-key-window) { height: 100vw !important; } }
+/* On a phone the map is square, and what it decodes to stays above it. */
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem; }
+  div:has(> .st-key-window) { height: 100vw !important; }
+  .st-key-explore .stColumn, .st-key-explore .stColumn > .stVerticalBlock { display: contents; }
+  .st-key-explore .stColumn > .stVerticalBlock > div:has(.st-key-live) {
+    order: -1; position: sticky; top: 3.75rem; z-index: 4; max-height: 43vh; overflow-y: auto;
+  }
+}
 dl.card { display: grid; grid-template-columns: auto 1fr; gap: .3rem .9rem; margin: 0;
   padding: 0; font-size: .87rem; line-height: 1.3; }
 dl.card dt { opacity: .65; }
