@@ -18,7 +18,7 @@ POINT, CLASSES, DIMENSIONS, CHANGES, PLANE, SETTINGS = SECTIONS = (
 
 
 def main() -> None:
-    heading.ask("Which of two models explains the data better?")
+    heading.ask("Which of two models explains the data better?", heading.MAP, heading.WHY)
     view = chosen_view()
     offered = partner.choice(view)
     if offered is None:

@@ -38,7 +38,7 @@ ICONS = {
 
 
 def main() -> None:
-    heading.ask("Is this model healthy?")
+    heading.ask("Is this model healthy?", heading.MAP, heading.COMPARE)
     view = chosen_view()
     measured, found = diagnosis.measured(view)
     verdict(found)

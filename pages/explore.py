@@ -18,7 +18,9 @@ frame.require("pages/explore.py")
 
 
 def main() -> None:
-    place = heading.ask("Where does the data live, and what is there?")
+    place = heading.ask(
+        "Where does the data live, and what is there?", heading.WHY, heading.COMPARE
+    )
     view = chosen_view()
     problem = live.problem(view)
     with st.container(key="explore"):  # ui/frame.py lays it out anew on a phone

@@ -27,7 +27,7 @@ PLACES = {"map": "Show it on the map", "sum": "Show it among the bars"}  # ids o
 
 
 def main() -> None:
-    place = heading.ask("How far is q(z|x) from the true p(z|x)?")
+    place = heading.ask("How far is q(z|x) from the true p(z|x)?", heading.MAP, heading.COMPARE)
     view = chosen_view()
     index = point_picker(view.embedding)
     if view.images is None:

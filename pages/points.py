@@ -32,7 +32,10 @@ PAGE = "table_page"
 
 
 def main() -> None:
-    place = heading.ask("What does each image cost, and which term costs it?")
+    place = heading.ask(
+        "What does each image cost, and which term costs it?",
+        *(heading.MAP, heading.WHY, heading.COMPARE),
+    )
     view = chosen_view()
     heading.answer(place, answers.costs(view.embedding))
     found = evidence.found(view)

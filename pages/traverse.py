@@ -20,7 +20,7 @@ PARTS = {
 
 
 def main() -> None:
-    place = heading.ask("What does each latent dimension do?")
+    place = heading.ask("What does each latent dimension do?", heading.MAP, heading.WHY)
     view = chosen_view()
     heading.answer(place, answers.dimensions(view.embedding, INACTIVE))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
