@@ -3,6 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vae.ui.session import checkpoints
 from vae.ui.text import plain
 
 MAP, WHY, COMPARE = "explore", "inference", "compare"
@@ -18,7 +19,8 @@ def ask(question: str, *onward: str) -> DeltaGenerator:
 
     Args:
         question: of the page.
-        onward: the pages that show the chosen point in another light: MAP, WHY, COMPARE.
+        onward: the pages that show the chosen point in another light: MAP, WHY, COMPARE. Without
+            a checkpoint there is no point.
 
     Returns:
         The place of the answer.
@@ -28,7 +30,7 @@ def ask(question: str, *onward: str) -> DeltaGenerator:
         with st.container(key="heading", gap=None):
             st.header(question, anchor=False)
             place = st.empty()
-        if onward:
+        if onward and checkpoints.found()[0]:
             with st.container(horizontal=True, key="onward", width="content", gap="small"):
                 for page in onward:
                     text, icon = _LINKS[page]
