@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from vae.formats.containers import hdf5, keras, shards, torch_files
+from vae.formats.containers.factored import multiplied
 from vae.formats.containers.surveyed import (
     MAX_FILE_BYTES,
     MAX_PARTS,
@@ -109,7 +110,7 @@ def survey(path: Path) -> Survey:
     except ValueError as error:  # a null character in the name
         raise Refusal(path, "has a name that no file can have", str(error), OTHER_FILE) from error
     try:
-        found = _survey(path, size, head)
+        found = multiplied(_survey(path, size, head))
     except CheckpointError:
         raise
     except Exception as error:  # whatever a parser met in a file that somebody else made
