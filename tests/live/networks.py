@@ -164,13 +164,19 @@ def group_norm(rng, D):
     )
 
 
+def slopes(act):
+    nn.init.uniform_(act.weight, -0.3, 0.9, torch.Generator().manual_seed(act.num_parameters))
+    return act
+
+
 def activation(rng, D):
     kinds = [
         *(nn.ReLU(), nn.LeakyReLU(rng.random()), nn.ELU(rng.random() + 0.5), nn.GELU(), nn.SiLU()),
         *(nn.GELU("tanh"), nn.Tanh(), nn.Sigmoid(), nn.Softplus(rng.random() + 0.5, 3.0)),
-        *(nn.Hardtanh(-0.3, 0.4), nn.ReLU6()),
+        *(nn.Hardtanh(-0.3, 0.4), nn.ReLU6(), nn.SELU(), nn.PReLU(1, rng.random())),
     ]
     n = rng.randint(20, 40)
+    kinds.append(slopes(nn.PReLU(n)))
     layers = []
     for kind in rng.sample(kinds, 6):
         layers += [kind, nn.Linear(n, n)]

@@ -201,6 +201,22 @@ def _elu(tape, result, input, alpha=1.0, inplace=False):
     return _activate(tape, result, input, "elu", alpha=alpha)
 
 
+@_rule("selu")
+def _selu(tape, result, input, inplace=False):
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    out = _activate(tape, result, input, "elu", alpha=alpha)
+    return tape.affine(out, result, torch.tensor([scale]), torch.zeros(1))
+
+
+@_rule("prelu")
+def _prelu(tape, result, input, weight):
+    """Slope * x + (1 - slope) * max(0, x), the slope of each channel its own."""
+    slope = tape.constant(weight, weight).double()
+    below = tape.affine(tape.of(input), result, slope, 0 * slope)
+    above = tape.affine(_activate(tape, result, input, "relu"), result, 1 - slope, 0 * slope)
+    return tape.emit("add", above, result, **{"with": below}, alpha=1.0)
+
+
 @_rule("gelu")
 def _gelu(tape, result, input, approximate="none"):
     return _activate(tape, result, input, "gelu_tanh" if approximate == "tanh" else "gelu")

@@ -268,6 +268,50 @@ class Planes(nn.Module):
         return torch.sigmoid(self.decoder(h))
 
 
+class Slopes(nn.Module):
+    """Learnt slopes in Sequentials, which have numbers for names: one, or one of each channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *(nn.Conv2d(1, 8, 4, 2, 1), nn.PReLU(8, 0.4), nn.Conv2d(8, 16, 4, 2, 1)),
+            *(nn.BatchNorm2d(16), nn.PReLU(init=0.1)),
+        )
+        self.mu = nn.Linear(16 * 49, 4)
+        self.logvar = nn.Linear(16 * 49, 4)
+        self.decoder = nn.Sequential(
+            *(nn.Linear(4, 30), nn.PReLU(30, -0.2), nn.Linear(30, 784)),
+        )
+
+    def encode(self, x):
+        h = self.encoder(x).flatten(1)
+        return self.mu(h), self.logvar(h)
+
+    def decode(self, z):
+        return torch.sigmoid(self.decoder(z)).view(-1, 1, 28, 28)
+
+
+class OneSlope(nn.Module):
+    """The same learnt slope behind every hidden layer; weight norm on some of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.act = nn.PReLU(init=0.6)
+        self.fc1 = torch.nn.utils.parametrizations.weight_norm(nn.Linear(784, 30))
+        self.fc2 = nn.Linear(30, 20)
+        self.mu = nn.Linear(20, 3)
+        self.log_var = nn.Linear(20, 3)
+        self.fc3 = torch.nn.utils.parametrizations.weight_norm(nn.Linear(3, 30))
+        self.fc4 = nn.Linear(30, 784)
+
+    def encode(self, x):
+        h = self.act(self.fc2(self.act(self.fc1(x.flatten(1)))))
+        return self.mu(h), self.log_var(h)
+
+    def decode(self, z):
+        return torch.sigmoid(self.fc4(self.act(self.fc3(z)))).view(-1, 1, 28, 28)
+
+
 # What a person would have to choose for each, where it is not the default.
 MODELS = {
     Wide: {},
@@ -287,4 +331,6 @@ MODELS = {
     LabelFirst: {"label": "label first"},
     Embedded: {"activation before the reshape": "activation"},
     Planes: {},
+    Slopes: {},
+    OneSlope: {},
 }

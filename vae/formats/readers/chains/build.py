@@ -56,7 +56,7 @@ def activation(name: str) -> nn.Module | None:
     """The module of a name of `reading.ACTIVATIONS`; None for "none"."""
     plain = {
         **{"ReLU": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "ELU": nn.ELU},
-        **{"GELU": nn.GELU, "SiLU": nn.SiLU, "softplus": nn.Softplus},
+        **{"GELU": nn.GELU, "SiLU": nn.SiLU, "SELU": nn.SELU, "softplus": nn.Softplus},
     }
     if name.startswith("LeakyReLU"):
         return nn.LeakyReLU(float(name.split()[1]))

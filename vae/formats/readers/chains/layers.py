@@ -26,6 +26,7 @@ _MEAN = re.compile(r"^(mu|mus|mean|means|loc|avg|average)$")
 _LOG_VARIANCE = re.compile(r"log_?_?(var|v$|s2|sigma_?2|sigma_?sq|sig2)|lvar|lv$|lnvar")
 _LOG_SIGMA = re.compile(r"log_?_?(s$|sig|std|sd|scale|dev)|ln_?(sig|std)|lstd|lsig")
 _SIGMA = re.compile(r"sigma|std|stddev|standarddeviation|deviation|scale$|sig$|sd$")
+_SCALE = re.compile(r"norm|scale|gain|gamma|(^|[^a-z])(ln|bn|gn|in)_?\d*($|\.)")
 _VARIANCE = re.compile(r"var$|variance|vars$|covar")
 
 
@@ -110,7 +111,8 @@ def _kind(path: str, found: Mapping[str, tuple[int, ...]]) -> str | None:
         return LINEAR
     if bias is not None and bias == weight and len(weight) in (1, 3):
         return NORM
-    if len(weight) == 1 and bias is None and "prelu" in path.lower():
+    # A norm without a bias, or a scale, looks like learnt slopes, and is called otherwise.
+    if len(weight) == 1 and set(found) == {"weight"} and not _SCALE.search(path.lower()):
         return PRELU
     return None
 

@@ -28,7 +28,7 @@ NAME = "a state dict"  # for the card
 
 ACTIVATIONS = (
     *("ReLU", "LeakyReLU 0.01", "LeakyReLU 0.2", "tanh", "sigmoid", "ELU", "GELU", "SiLU"),
-    *("softplus", "none"),
+    *("SELU", "softplus", "none"),
 )
 SAME = "as in the encoder"
 HEAD_ACTIVATIONS = ("none", "ReLU", "tanh", "sigmoid", "LeakyReLU 0.01")

@@ -8,6 +8,7 @@ from vae.formats.readers.chains.layers import (
     CONV,
     EMBEDDING,
     LINEAR,
+    PRELU,
     Layer,
     numbers,
     says_label,
@@ -129,21 +130,21 @@ def dressed(
 ) -> Structure:
     """The structure with the norms of its layers, and with what is left over."""
     heads, label = found.heads, found.label
-    steps = (*found.body, *heads.mu, *heads.second, *found.decoder)
-    used = {step.layer.path for step in steps}
+
+    def with_own(path: Path, is_end: bool = False) -> Path:
+        steps = [with_norms(step, norms) for step in path]
+        if is_end:  # q and the image are never a learnt activation's
+            kept = (norm for norm in steps[-1].norms if norm.kind != PRELU)
+            steps[-1] = replace(steps[-1], norms=tuple(kept))
+        return tuple(steps)
+
+    body, decoder = with_own(found.body), with_own(found.decoder, True)
+    mu, second = with_own(heads.mu, True), with_own(heads.second, bool(heads.second))
+    steps = (*body, *mu, *second, *decoder)
+    used = {layer.path for step in steps for layer in (step.layer, *step.norms)}
     used |= {layer.path for layer in (label.encoder_layer, label.decoder_layer) if layer}
-    used |= {norm.path for path in used for norm in norms.get(path, ())}
-
-    def with_own(path: Path) -> Path:
-        return tuple(with_norms(step, norms) for step in path)
-
-    return Structure(
-        with_own(found.body),
-        replace(heads, mu=with_own(heads.mu), second=with_own(heads.second)),
-        with_own(found.decoder),
-        label,
-        tuple(layer for layer in layers if layer.path not in used),
-    )
+    unused = tuple(layer for layer in layers if layer.path not in used)
+    return Structure(body, replace(heads, mu=mu, second=second), decoder, label, unused)
 
 
 def _reads_label(layer: Layer) -> bool:

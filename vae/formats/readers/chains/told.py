@@ -13,7 +13,7 @@ from vae.formats.readers.chains.geometry import OVERLAPPING
 
 _NAMES = {
     **{"ReLU": "ReLU", "Tanh": "tanh", "Sigmoid": "sigmoid", "GELU": "GELU", "SiLU": "SiLU"},
-    **{"Softplus": "softplus", "ELU": "ELU"},
+    **{"Softplus": "softplus", "ELU": "ELU", "SELU": "SELU"},
 }
 _NOTHING = ("Dropout", "Dropout2d", "Flatten", "Unflatten", "Reshape", "Identity", "InputLayer")
 _IN_ORDER = ("TorchScript", "Keras")

@@ -96,6 +96,11 @@ def norms_of(layers: Sequence[Layer]) -> dict[str, tuple[Layer, ...]]:
     for norm in layers:
         if norm.kind not in NORM_KINDS:
             continue
+        if _is_everywhere(norm, layers):
+            for m in mains:
+                if side(norm.path) in ("", side(m.path)):
+                    found[m.path] = (*found.get(m.path, ()), norm)
+            continue
         before = [m for m in mains if m.place < norm.place]
         hosts = [m for m in mains if _fits(norm, m) and side(m.path) == side(norm.path)]
         named = [
@@ -117,6 +122,19 @@ def norms_of(layers: Sequence[Layer]) -> dict[str, tuple[Layer, ...]]:
             host = free[0]
         found[host.path] = (*found.get(host.path, ()), norm)
     return found
+
+
+def _is_everywhere(norm: Layer, layers: Sequence[Layer]) -> bool:
+    """Whether it is one learnt slope that stands behind every layer: the only one, without number.
+
+    In the order of declaration it may come before the layers that it follows.
+    """
+    if norm.kind != PRELU or norm.shape != (1,) or numbers(norm.path) or group(norm.path):
+        return False
+    return not any(
+        other.kind == PRELU and other is not norm and side(other.path) in ("", side(norm.path))
+        for other in layers
+    )
 
 
 def _fits(norm: Layer, layer: Layer) -> bool:
