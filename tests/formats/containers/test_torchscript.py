@@ -81,6 +81,27 @@ def test_a_layer_that_is_run_again_is_told_again(tmp_path):
     ]
 
 
+class Named(torch.nn.Module):
+    """Whose methods call self by another name, as torch prints it then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = torch.nn.Linear(3, 3)
+
+    def forward(s, x):  # noqa: N805
+        return torch.nn.functional.softplus(s.a(x))
+
+
+def test_self_may_have_another_name(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save(torch.jit.script(Named()), tmp_path / "t.pt")
+    kinds = [
+        (name, facts.kind) for name, facts in tensors.survey(tmp_path / "t.pt").modules.items()
+    ]
+    assert kinds == [("a", "Linear"), ("softplus", "Softplus")]
+
+
 HEAD = "class WholeVAE(Module):\n  def forward(self: __torch__.V, x: Tensor) -> Tensor:\n"
 LIES = {
     "no Python": "class WholeVAE(Module:\n  )(",

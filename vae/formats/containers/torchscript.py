@@ -138,8 +138,9 @@ class _Walk:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise _Enough
-        for function in chosen:
-            self._body(function.body, _Module(path, stands), {})
+        own = _Module(path, stands)
+        for function in chosen:  # whose own word for self is its first argument
+            self._body(function.body, own, {arg.arg: own for arg in function.args.args[:1]})
         self.depth -= 1
 
     def _body(self, body: list[ast.stmt], own: _Module, names: dict[str, Any]) -> None:
@@ -170,8 +171,6 @@ class _Walk:
         """What an expression is, as far as it is a module, a function or plain; else None."""
         self._count()
         match node:
-            case ast.Name(id="self"):
-                return own
             case ast.Name(id=name):
                 return names.get(name, name)
             case ast.Attribute(value=inner, attr=name):
