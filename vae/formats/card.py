@@ -71,6 +71,7 @@ class Card:
         notes: what the file does not say and was assumed, and what else to know.
         pixels: the range in which it reads them; ours, [0, 1], are brought there inside it.
         no_encoder: of a decoder alone, what stands in place of q; empty where there is an encoder.
+        missing: the names of weights that are not read here though the model seems to use them.
     """
 
     format: str
@@ -85,6 +86,7 @@ class Card:
     notes: tuple[str, ...] = ()
     pixels: str = "[0, 1]"
     no_encoder: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def beta(self) -> str:
@@ -115,7 +117,11 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """As plain values that JSON can hold, the sentence included."""
         values = asdict(self)
-        values |= {"image_shape": list(self.image_shape), "notes": list(self.notes)}
+        values |= {
+            "image_shape": list(self.image_shape),
+            "notes": list(self.notes),
+            "missing": list(self.missing),
+        }
         return values | {"sentence": self.sentence()}
 
 

@@ -28,7 +28,7 @@ from vae.errors import UserError
 from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, SIZE, Fact
 from vae.formats.posterior import LEAST_MEAN, lacks_encoder, places
 from vae.formats.run import ForeignRun, weights_kept
-from vae.formats.wording import nats
+from vae.formats.wording import listed, nats
 from vae.inference.density import MOST_DIMENSIONS
 
 N_IMAGES = 200
@@ -343,6 +343,11 @@ class _Search:
 
     def _reasons(self, run: ForeignRun, ours: float) -> Iterator[str]:
         sample = self.sample
+        if run.card.missing:
+            yield (
+                f"Nothing here reads {listed(run.card.missing)}, though the model seems to use it: "
+                "then it is another network than the one that is shown."
+            )
         if run.card.no_encoder and run.model_config.latent_dim > MOST_DIMENSIONS:
             yield f"{run.card.no_encoder[0].upper()}{run.card.no_encoder[1:]}."
         elif ours >= sample.constant:

@@ -116,6 +116,35 @@ def _layout(text):
     return {name: torch.zeros([int(n) for n in shape.split("x")]) for name, shape in pairs}
 
 
+_MLP = (
+    "enc.0.weight 300x784, mu.weight 8x300, logvar.weight 8x300, dec.0.weight 300x8, "
+    "dec.2.weight 784x300"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("discriminator.0.weight 300x784, discriminator.2.weight 1x300", ()),
+        ("D.0.weight 300x784, D.2.weight 300x300, D.4.weight 1x300", ()),
+        ("classifier.weight 10x8", ()),
+        ("fc_class.0.weight 300x300, fc_class.2.weight 10x300", ()),
+        ("x_logvar.weight 784x300, log_scale 1", ()),
+        ("ema.enc.0.weight 300x784, ema.mu.weight 8x300", ()),
+        ("dec_k.0.weight 300x8, dec_k.2.weight 784x300", ()),
+        ("loss.window 1x1x11x11", ()),
+        ("gate.weight 300x8", ("gate",)),
+        ("dec.1.running_mean 31, dec.1.running_var 31", ("dec.1",)),
+        ("pseudo_inputs 500x784", ("pseudo_inputs",)),
+    ],
+)
+def test_weights_that_the_model_may_use_are_not_left_out_unsaid(tmp_path, text, missing):
+    torch.save(_layout(f"{_MLP}, {text}"), tmp_path / "vae.pt")
+    run = formats.open_run(tmp_path / "vae.pt")
+    assert run.card.missing == missing
+    assert run.model_config.latent_dim == 8
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -146,6 +175,36 @@ def _layout(text):
         ("state.0.exp_avg 4x4, state.0.exp_avg_sq 4x4", "optimiser's state"),
         ("encode.weight 40x784, alpha.weight 5x40, decode.weight 784x5", "Dirichlet"),
         ("enc.0.weight 8x1x5, enc.0.bias 8, dec.0.weight 8x1x5", "convolutions along 1 axis"),
+        (
+            "conv1.weight 16x1x3x3, conv2.weight 4x16x3x3, t_conv1.weight 4x16x2x2, "
+            "t_conv2.weight 16x1x2x2, t_conv2.bias 1",
+            "a code of 4 channels and without a variance",
+        ),
+        (
+            "fc1.weight 512x784, fc2.weight 256x512, fc3.weight 200x256, fc4.weight 256x200, "
+            "fc5.weight 512x256, fc6.weight 784x512",
+            "or a VAE with a categorical q",
+        ),
+        (f"{_MLP}, flows.0.u 1x8, flows.0.w 1x8, flows.0.b 1", "a flow behind q"),
+        (f"{_MLP}, after.0.u 1x8, after.0.w 1x8, after.0.b 1", "a flow behind q"),
+        (
+            "e1.weight 256x784, mu1.weight 16x256, lv1.weight 16x256, e2.weight 128x256, "
+            "mu2.weight 8x128, lv2.weight 8x128, p1.weight 128x8, pmu1.weight 16x128, "
+            "plv1.weight 16x128, d1.weight 256x16, d2.weight 784x256",
+            "more than one latent vector",
+        ),
+        (
+            "e1.weight 256x784, mu1.weight 8x256, logvar1.weight 8x256, e2.weight 128x256, "
+            "mu2.weight 8x128, logvar2.weight 8x128, p1.weight 128x8, p_mu1.weight 8x128, "
+            "p_logvar1.weight 8x128, d1.weight 256x8, d2.weight 784x256",
+            "more than one latent vector",
+        ),
+        (
+            "down1.weight 16x1x4x4, down1.bias 16, down2.weight 32x16x4x4, down2.bias 32, "
+            "fc_mu.weight 16x1568, fc_logvar.weight 16x1568, fc.weight 1568x16, "
+            "up1.weight 32x16x4x4, up1.bias 16, up2.weight 32x1x4x4, up2.bias 1",
+            "a U-Net: up2 reads the channels of down1",
+        ),
     ],
 )
 def test_what_is_no_gaussian_vae_is_refused_by_its_kind(tmp_path, text, reason):

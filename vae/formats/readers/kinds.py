@@ -14,13 +14,15 @@ from vae.formats.readers.chains.layers import (
     MAIN,
     Layer,
     layers_of,
+    says_mean,
     second_head,
     side,
     words,
 )
 from vae.formats.readers.chains.search import Structure
+from vae.formats.readers.chains.units import reads
 from vae.formats.refusal import OWN_CLASS, SAVE_BOTH, SAVE_WEIGHTS, TRAIN, Refusal, Step
-from vae.formats.wording import printable
+from vae.formats.wording import listed, printable
 
 _NO_Q = "there is no Gaussian q(z|x) to look at"
 _NO_IMAGES = "only models of images open here"
@@ -29,6 +31,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 _CODEBOOK = re.compile(r"^(vq|codebook|quantis|quantiz|vectorquant|vector_quant|ema_?w$)")
 _BLOCK = re.compile(r"shortcut|residual|res_?block|resnet|skip_?conn")
 _OPTIMISER = ("exp_avg", "exp_avg_sq", "momentum_buffer", "max_exp_avg_sq", "square_avg")
+_FLOW = re.compile(
+    r"^(flows?|planars?|planarflows?|radials?|iafs?|maf|real_?nvp|nvp|sylvester|householder)$"
+    r"|normali[sz]ingflow|coupling"
+)
 _OTHER_Q = {
     "alpha": "a Dirichlet q",
     "dirichlet": "a Dirichlet q",
@@ -72,7 +78,7 @@ def without_q(survey: Survey) -> Kind | None:
     layers = [layer for layer in layers_of(survey)[0] if layer.kind in MAIN]
     if not layers:
         return None
-    return _gan(layers) or _autoencoder(layers) or _classifier(layers) or _table(layers)
+    return _gan(layers) or autoencoder(layers) or _classifier(layers) or _table(layers)
 
 
 def of_table(structure: Structure) -> Kind:
@@ -148,6 +154,13 @@ def _other_q(shapes: Shapes) -> Kind | None:
             for word in words(name):
                 if word in _OTHER_Q:
                     return Kind(f"a VAE with {_OTHER_Q[word]} ({printable(name)})")
+        path = name.rpartition(".")[0]
+        is_planar = {f"{path}.u", f"{path}.w", f"{path}.b"} <= shapes.keys()
+        if is_planar or (any(map(_FLOW.search, words(name))) and side(name) != "decoder"):
+            return Kind(
+                f"a VAE with a flow behind q ({printable(name)})",
+                "a Gaussian q(z|x) is looked at here, and this one is changed into another",
+            )
     return None
 
 
@@ -186,23 +199,66 @@ def _gan(layers: Sequence[Layer]) -> Kind | None:
     return None
 
 
-def _autoencoder(layers: Sequence[Layer]) -> Kind | None:
-    """Two chains that meet in k numbers, without a second head."""
-    linears = [layer for layer in layers if layer.kind == LINEAR]
-    if any(second_head(layer.path) for layer in layers):
+def autoencoder(layers: Sequence[Layer]) -> Kind | None:
+    """Two chains that meet in the code, without a second head; None if they are none."""
+    mains = [layer for layer in layers if layer.kind in MAIN]
+    if any(second_head(layer.path) or says_mean(layer.path) for layer in mains):
         return None
-    for at, (a, b) in enumerate(pairwise(layers)):
-        if a.kind != LINEAR or b.kind != LINEAR or a.shape[0] != b.shape[1]:
+    is_chain = _is_chain(mains)
+    narrowest = min((x.shape[0] for x in mains if x.kind == LINEAR or is_chain), default=0)
+    for at, (a, b) in enumerate(pairwise(mains)):
+        given = {outputs for _, outputs, _ in a.ways(False)}
+        if a.kind != b.kind or not given & {inputs for inputs, _, _ in b.ways(True)}:
             continue
+        n = a.shape[0]
         named = side(a.path) == "encoder" and side(b.path) == "decoder"
-        narrowest = a.shape[0] == min(layer.shape[0] for layer in linears)
-        mirrored = layers[0].shape[1] == layers[-1].shape[0] and 0 < at < len(layers) - 1
-        if named or (narrowest and mirrored):
+        mirrored = is_chain or (a.kind == LINEAR and mains[0].shape[1] == mains[-1].shape[0])
+        if (named and a.kind == LINEAR) or (
+            n == narrowest and mirrored and 0 < at < len(mains) - 1
+        ):
+            code = f"k = {n}" if a.kind == LINEAR else f"a code of {n} channels"
             return Kind(
-                f"an autoencoder with k = {a.shape[0]} and without a variance: "
-                f"{printable(a.path)} gives the numbers that {printable(b.path)} reads"
+                f"an autoencoder with {code} and without a variance, or a VAE with a categorical "
+                f"q: {printable(a.path)} gives the numbers that {printable(b.path)} reads"
             )
     return None
+
+
+def _is_chain(mains: Sequence[Layer]) -> bool:
+    """Whether each layer reads what the one before it gives, from an image back to one."""
+    ends = {(first[1], first[0]) for first in (mains[0].ways(False) if mains else ())}
+    for before, layer in pairwise(mains):
+        ends = {
+            (outputs, image)
+            for given, image in ends
+            for inputs, outputs, _ in layer.ways(True)
+            if reads(before.kind == LINEAR, given, layer.kind, inputs)
+        }
+    if not mains or mains[0].kind != mains[-1].kind:
+        return False
+    return any(a == b and (mains[0].kind == LINEAR or a in (1, 3)) for a, b in ends)
+
+
+def of_several_z(pairs: Sequence[tuple[Layer, Layer]]) -> Kind | None:
+    """What a model is with heads besides those of one q; None without any."""
+    if not pairs:
+        return None
+    named = listed([layer.path for pair in pairs for layer in pair])
+    return Kind(
+        f"a VAE with more than one latent vector, as a hierarchical one: {named} are heads, too",
+        "one z with a Gaussian q(z|x) is looked at here",
+        OWN_CLASS,
+    )
+
+
+def of_skips(decoder: Layer, encoder: Layer) -> Kind:
+    """What a model is whose decoder reads the encoder's layers."""
+    return Kind(
+        f"a U-Net: {printable(decoder.path)} reads the channels of {printable(encoder.path)} too, "
+        "beside those of the layer before it",
+        "such a decoder is no function of z alone: what it shows came past z",
+        OWN_CLASS,
+    )
 
 
 def _classifier(layers: Sequence[Layer]) -> Kind | None:

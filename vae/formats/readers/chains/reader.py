@@ -1,6 +1,6 @@
 """The reader of any state dict: what its chains of layers are, and a card of what was inferred."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from vae.config import ForeignModel
@@ -10,11 +10,12 @@ from vae.formats.readers import kinds
 from vae.formats.readers.chains import decoder, halves
 from vae.formats.readers.chains.blocks import with_blocks
 from vae.formats.readers.chains.build import parts, size_of
-from vae.formats.readers.chains.layers import MAIN, layers_of
+from vae.formats.readers.chains.layers import MAIN, Layer, layers_of
 from vae.formats.readers.chains.plan import Plan, is_of_table, plan_of
 from vae.formats.readers.chains.reading import NAME, facts_of, left_out, likelihood_of
 from vae.formats.readers.chains.search import MAX_LAYERS, Structure, structures
 from vae.formats.readers.chains.told import Told
+from vae.formats.readers.chains.unread import missing, other_pairs, pairs_alone, skip_of
 from vae.formats.shapes import text
 from vae.formats.wording import listed
 
@@ -39,6 +40,10 @@ def recognise(survey: Survey) -> Recognised | None:
         return None  # the weights of a layer are missing
     found = structures(layers)
     if not found or _is_doubtful(found[0][1]):
+        if (
+            kind := kinds.autoencoder(layers) or kinds.of_several_z(pairs_alone(layers))
+        ) is not None:
+            raise kind.refusal(survey.path)
         if (alone := decoder.recognise(survey, layers, {})) is not None:
             return alone
         if (half := halves.encoder_alone(layers)) is not None:
@@ -57,7 +62,20 @@ def recognise(survey: Survey) -> Recognised | None:
             raise kinds.of_table(best).refusal(survey.path)
         return None
     plan = min(fitting, key=lambda one: one[0])[1]
-    return _read(survey, plan, tuple(odd), {})
+    if (kind := _of_unused(plan.structure, layers)) is not None:
+        raise kind.refusal(survey.path)
+    return _read(survey, plan, {name: survey.shapes[name] for name in odd}, {})
+
+
+def _of_unused(structure: Structure, layers: Sequence[Layer]) -> kinds.Kind | None:
+    """What the model is by the layers that are left out, if that is none with one Gaussian q."""
+    if not any(layer.kind in MAIN for layer in structure.unused):
+        return None
+    if others := other_pairs(structure):
+        return kinds.of_several_z(others)
+    if (skip := skip_of(layers, structure)) is not None:
+        return kinds.of_skips(*skip)
+    return kinds.autoencoder(layers)
 
 
 def _is_doubtful(structure: Structure) -> bool:
@@ -67,7 +85,9 @@ def _is_doubtful(structure: Structure) -> bool:
     return is_bare and not (heads.second and structure.body)
 
 
-def _read(survey: Survey, plan: Plan, odd: tuple[str, ...], choices: Choices) -> Recognised:
+def _read(
+    survey: Survey, plan: Plan, odd: Mapping[str, tuple[int, ...]], choices: Choices
+) -> Recognised:
     facts = facts_of(plan, choices)
     values = {fact.name: fact.value for fact in facts}
     structure = plan.structure
@@ -93,7 +113,10 @@ def _read(survey: Survey, plan: Plan, odd: tuple[str, ...], choices: Choices) ->
 
 
 def _card(
-    plan: Plan, config: ForeignModel, values: Mapping[str, str], odd: tuple[str, ...]
+    plan: Plan,
+    config: ForeignModel,
+    values: Mapping[str, str],
+    odd: Mapping[str, tuple[int, ...]],
 ) -> Card:
     structure = plan.structure
     notes = left_out(plan)
@@ -116,4 +139,5 @@ def _card(
         factors={},
         notes=tuple(notes),
         pixels=values["input"],
+        missing=tuple(missing(structure, odd)),
     )
