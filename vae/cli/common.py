@@ -205,6 +205,8 @@ def settled(run: AnyRun, dataset: Dataset) -> AnyRun:
         run, verdict = settle(run, dataset, progress)
     if not verdict.passed:
         say(f"warning: these numbers may mean nothing. {' '.join(verdict.reasons)}")
+    for doubt in verdict.doubts:
+        say(f"note: {doubt}")
     if verdict.better:
         changes = verdict.better[0].changes(run)
         said = " ".join(f"--reading {shlex.quote(f'{k}={v}')}" for k, v in changes.items())

@@ -13,21 +13,16 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vae.config import ForeignModel, ModelConfig
-from vae.core import gaussian
-from vae.core.model import VAE
-from vae.data.dataset import Dataset, to_unit
+from vae.data.dataset import Dataset
 from vae.errors import UserError
 from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, SIZE, Fact
-from vae.formats.posterior import LEAST_MEAN, lacks_encoder, places
+from vae.formats.doubts import doubts
 from vae.formats.run import ForeignRun, weights_kept
+from vae.formats.sample import Sample
 from vae.formats.wording import listed, nats
 from vae.inference.density import MOST_DIMENSIONS
 
@@ -38,11 +33,10 @@ SECONDS, SECONDS_WIDER = 25.0, 300.0  # of this thread, so that other work chang
 _FEW_IMAGES, _FEWER_IMAGES = 16, 48
 _SLOW = 0.05  # seconds of one reading
 _CLEARLY = 0.7  # of what another size of image costs: better by so much
-_N_SAMPLES = 4
-_OUTSIDE, _MOST_OUTSIDE = 0.1, 0.05  # of [0, 1]; share of the pixels that may be so
-# Of a batch norm's inputs from what it has seen, in deviations (0.03 to 0.2 where a file is read
-# rightly); what one costs in the search, nats.
-_MOST_APART, _OF_NORMS = 0.5, 20.0
+_MOST_OUTSIDE = 0.05  # share of the pixels that may lie outside [0, 1]
+# Of a batch norm's inputs from what it has seen, in deviations: 0.03 to 0.2 where a file is read
+# rightly.
+_MOST_APART = 0.5
 # What explains each other is tried together: first what shows in the picture at mu, without noise,
 # since under a wrong second head there is nothing but noise; then what shows in the bound.
 _IN_PICTURE = (
@@ -85,6 +79,7 @@ class Verdict:
         reasons: sentences that say why it did not pass.
         better: other readings that are better by the margin, the best first.
         n_images: that were looked at.
+        doubts: of one that passed: sentences that say what is undecided and would change numbers.
     """
 
     passed: bool
@@ -93,6 +88,7 @@ class Verdict:
     reasons: tuple[str, ...]
     better: tuple[Reading, ...]
     n_images: int
+    doubts: tuple[str, ...] = ()
 
 
 def settle(
@@ -143,7 +139,7 @@ def _of_size(run: ForeignRun, images: Dataset) -> ForeignRun:
 
 def _of_constant(run: ForeignRun, images: Dataset) -> float:
     """The cost of the picture at mu as a share of the constant image's, on a few images."""
-    sample = _Sample.of(images, run.model_config, _FEW_IMAGES)
+    sample = Sample.of(images, run.model_config, _FEW_IMAGES)
     try:
         return sample.score(run.load_model(), at_mu=True) / sample.constant
     except (UserError, RuntimeError, ValueError):
@@ -157,7 +153,8 @@ class _Search:
         self, run: ForeignRun, images: Dataset, progress: Progress | None, seconds: float
     ) -> None:
         self.run, self.progress, self.until = run, progress, time.thread_time() + seconds
-        self.sample = _Sample.of(images, run.model_config, N_IMAGES)
+        self.n_labels = int(images.labels.max()) + 1 if len(images) else 0
+        self.sample = Sample.of(images, run.model_config, N_IMAGES)
         if run.card.no_encoder:  # what explains an image has to be searched
             self.sample = self.sample.fewer(_FEWER_IMAGES)
         self.searched_with = self.glanced_at = self.sample
@@ -181,10 +178,19 @@ class _Search:
         run = self._read(best)
         run = replace(run, facts=tuple(self._known(f, best, around) for f in run.facts))
         run = replace(run, choices=self._chosen(best))
-        return run, self._verdict(run, best, [other, *({**best, n: v} for n, v in around)])
+        verdict = self._verdict(run, best, [other, *({**best, n: v} for n, v in around)])
+        if verdict.passed:
+            ours = self.score(best, self.searched_with)
+            near = min(MARGIN, RELATIVE_MARGIN * self.sample.constant)  # of few pixels all is near
+            said = doubts(run.facts, around, ours + near, self._seen)
+            verdict = replace(verdict, doubts=said)
+        return run, verdict
+
+    def _seen(self, values: Mapping[str, str]) -> tuple[float, Tensor]:
+        return self.sample.seen(self._read(values).load_model())
 
     def score(
-        self, values: Mapping[str, str], sample: "_Sample | None" = None, at_mu: bool = False
+        self, values: Mapping[str, str], sample: Sample | None = None, at_mu: bool = False
     ) -> float:
         """-ELBO above the floor, nats per image; infinite where it cannot be computed."""
         sample = sample or self.sample
@@ -348,6 +354,11 @@ class _Search:
                 f"Nothing here reads {listed(run.card.missing)}, though the model seems to use it: "
                 "then it is another network than the one that is shown."
             )
+        if (n := run.model_config.n_classes) and self.n_labels > n:
+            yield (
+                f"It is read as conditional on a label of {n} classes, and these images have "
+                f"{self.n_labels}: it was trained on other data, or the file is meant otherwise."
+            )
         if run.card.no_encoder and run.model_config.latent_dim > MOST_DIMENSIONS:
             yield f"{run.card.no_encoder[0].upper()}{run.card.no_encoder[1:]}."
         elif ours >= sample.constant:
@@ -375,116 +386,6 @@ class _Search:
                 f"Its pictures go from {low:.2f} to {high:.2f} and should be in [0, 1]: "
                 f"{share:.0%} of the pixels lie outside."
             )
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Images, labels, noise, and what they cost without a model."""
-
-    x: Tensor  # (B, C, H, W) in [0, 1]
-    labels: Tensor  # (B,)
-    eps: Tensor  # (S, B, D)
-
-    @classmethod
-    def of(cls, images: Dataset, config: ForeignModel | ModelConfig, n: int) -> "_Sample":
-        rows = torch.linspace(0, len(images) - 1, min(n, len(images))).long()
-        some = replace(images, images=images.images[rows], labels=images.labels[rows])
-        if some.image_shape != config.image_shape:
-            some = some.resized(config.image_shape)
-        eps = gaussian.noise_of_points(rows.tolist(), _N_SAMPLES, config.latent_dim, 0)
-        return cls(to_unit(some.images), some.labels, eps)
-
-    def fewer(self, n: int) -> "_Sample":
-        """A part of it, for a search."""
-        step = max(1, len(self.x) // n)
-        return _Sample(self.x[::step], self.labels[::step], self.eps[:1, ::step])
-
-    @cached_property
-    def floor(self) -> float:
-        """The entropy of the grey pixels, nats per image: no model costs less."""
-        return float(_cross_entropy(self.x, self.x).mean())
-
-    @cached_property
-    def constant(self) -> float:
-        """What the mean image costs, for all, above the floor."""
-        mean = self.x.mean(0, keepdim=True).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
-        return float(_cross_entropy(self.x, mean).mean()) - self.floor
-
-    @torch.no_grad()
-    def score(self, model: VAE, at_mu: bool = False) -> float:
-        """-ELBO above the floor, nats per image.
-
-        At mu only the recon of the picture, and what speaks against it in the batch norms: to find
-        a reading by, not to be shown.
-        """
-        if lacks_encoder(model):
-            return self._score_of_decoder(model, at_mu)
-        with _watched(model) as apart:
-            model = model.given(self.labels)
-            mu, logvar = model.encode(self.x)
-            kl = 0 if at_mu else gaussian.kl_to_standard_normal(mu, logvar).sum(-1).mean()
-            z = mu if at_mu else gaussian.reparameterise(mu, logvar, self.eps)
-            mean = model.likelihood.mean(model.decode(z)).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
-        total = float(_cross_entropy(self.x, mean).mean() + kl) - self.floor
-        if at_mu:
-            total += _OF_NORMS * max(apart, default=0.0)
-        return total if math.isfinite(total) else math.inf
-
-    def _score_of_decoder(self, model: VAE, quick: bool) -> float:
-        """What the images cost at the best z that are found, with -log p(z) up to a constant."""
-        z = places(model, self.x, self.labels, quick)
-        mean = model.given(self.labels).decode_mean(z).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
-        prior = 0 if quick else z.square().sum(1) / 2
-        total = float((_cross_entropy(self.x, mean) + prior).mean()) - self.floor
-        return total if math.isfinite(total) else math.inf
-
-    @torch.no_grad()
-    def range_of(self, model: VAE) -> tuple[float, float, float]:
-        """The least and the most of the decoded means at mu, and the share far outside [0, 1]."""
-        z = places(model, self.x, self.labels)
-        mean = model.likelihood.mean(model.given(self.labels).decode(z))
-        outside = ((mean < -_OUTSIDE) | (mean > 1 + _OUTSIDE)).float().mean()
-        return float(mean.min()), float(mean.max()), float(outside)
-
-    @torch.no_grad()
-    def norms_apart(self, model: VAE) -> float:
-        """How far the batch norms' inputs are from those that they have seen; see `_watched`."""
-        with _watched(model) as apart:
-            model = model.given(self.labels)
-            mu, logvar = model.encode(self.x)
-            model.decode(gaussian.reparameterise(mu, logvar, self.eps[:1]))
-        return max(apart, default=0.0)
-
-
-@contextmanager
-def _watched(model: VAE) -> Iterator[list[float]]:
-    """Of each batch norm that is used meanwhile: how far its inputs are from those it has seen.
-
-    In standard deviations, the mean over channels. The running means in a file tell a wrong reading
-    of what stands before them, whatever is said behind.
-    """
-    found: list[float] = []
-
-    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        x = inputs[0].transpose(0, 1).flatten(1)
-        apart = (x.mean(1) - norm.running_mean).abs() / (norm.running_var + norm.eps).sqrt()
-        found.append(float(apart.mean()))
-
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _cross_entropy(x: Tensor, mean: Tensor) -> Tensor:
-    """-x log m - (1 - x) log(1 - m), summed over pixels; (..., C, H, W) -> (...), nats."""
-    return -(torch.xlogy(x, mean) + torch.xlogy(1 - x, 1 - mean)).sum((-3, -2, -1))
 
 
 def _margin(score: float) -> float:

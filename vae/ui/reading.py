@@ -70,6 +70,8 @@ def warning(run: AnyRun, verdict: Verdict | None, images: Dataset | None) -> Non
         return
     if not verdict.passed:
         st.warning("Do not trust the numbers below. " + plain(" ".join(verdict.reasons)))
+    if verdict.doubts:
+        st.info("In part this is an assumption. " + plain(" ".join(verdict.doubts)))
     is_answered = str(run.path) in st.session_state.get(_ANSWERED, set())
     if verdict.better and images is not None and not is_answered:
         _question(run, verdict, images)

@@ -1,0 +1,54 @@
+"""What the data leave undecided of a reading, said by how much its numbers would be others."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from torch import Tensor
+
+from vae.formats.card import ASSUMED, Fact
+
+_KL, _PICTURE = 0.05, 0.1  # shares of the mean KL and of the pictures: less is not worth a word
+_LEAST_KL = 0.1  # nats per image, of which a share is taken
+
+Seen = Callable[[Mapping[str, str]], tuple[float, Tensor]]
+
+
+def doubts(
+    facts: Iterable[Fact], around: Mapping[tuple[str, str], float], most: float, seen: Seen
+) -> tuple[str, ...]:
+    """One sentence for each assumed fact that another value would change the numbers with.
+
+    Args:
+        facts: as they are taken.
+        around: the cost of each reading that differs in one fact, by its name and value.
+        most: what a reading may cost that the data do not rule out.
+        seen: the mean KL in nats per image and the decoded images of a reading, by its values.
+    """
+    facts = list(facts)
+    best = {fact.name: fact.value for fact in facts}
+    found = []
+    ours: tuple[float, Tensor] | None = None
+    for fact in facts:
+        near = [
+            value for (name, value), cost in around.items() if name == fact.name and cost <= most
+        ]
+        if fact.known != ASSUMED or not near:
+            continue
+        ours = ours or seen(best)
+        there = {value: _apart(ours, seen({**best, fact.name: value})) for value in near}
+        value = max(there, key=lambda value: max(there[value][0] / _KL, there[value][1] / _PICTURE))
+        (kl, picture), now = there[value], seen({**best, fact.name: value})[0]
+        changed = [f"KL is {now:.2f} instead of {ours[0]:.2f} nats per image"] if kl > _KL else []
+        if picture > _PICTURE:
+            changed.append(f"the decoded images are {picture:.0%} others")
+        if changed:
+            found.append(
+                f"{fact.name.capitalize()}: {fact.value} is assumed; if it is {value}, which the "
+                f"data do not rule out, {' and '.join(changed)}."
+            )
+    return tuple(found)
+
+
+def _apart(a: tuple[float, Tensor], b: tuple[float, Tensor]) -> tuple[float, float]:
+    """How far a reading is from another one in KL and in pictures, as shares of the latter's."""
+    kl = abs(b[0] - a[0]) / max(a[0], _LEAST_KL)
+    return kl, float((b[1] - a[1]).norm() / a[1].norm().clamp(min=1e-6))

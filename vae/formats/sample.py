@@ -1,0 +1,140 @@
+"""The images that readings of a file are held against, and what a model makes of them."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from vae.config import ForeignModel, ModelConfig
+from vae.core import gaussian
+from vae.core.model import VAE
+from vae.data.dataset import Dataset, to_unit
+from vae.formats.posterior import LEAST_MEAN, lacks_encoder, places
+
+_N_SAMPLES = 4
+_OUTSIDE = 0.1  # of [0, 1]
+_OF_NORMS = 20.0  # nats that a batch norm's inputs cost, for a deviation from what it has seen
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images, labels, noise, and what they cost without a model."""
+
+    x: Tensor  # (B, C, H, W) in [0, 1]
+    labels: Tensor  # (B,)
+    eps: Tensor  # (S, B, D)
+
+    @classmethod
+    def of(cls, images: Dataset, config: ForeignModel | ModelConfig, n: int) -> "Sample":
+        """So many images, evenly from all, of the size that a model reads; labels that it has."""
+        rows = torch.linspace(0, len(images) - 1, min(n, len(images))).long()
+        some = replace(images, images=images.images[rows], labels=images.labels[rows])
+        if some.image_shape != config.image_shape:
+            some = some.resized(config.image_shape)
+        eps = gaussian.noise_of_points(rows.tolist(), _N_SAMPLES, config.latent_dim, 0)
+        most = config.n_classes - 1 if config.n_classes else None
+        return cls(to_unit(some.images), some.labels.clamp(max=most) if most else some.labels, eps)
+
+    def fewer(self, n: int) -> "Sample":
+        """A part of it, for a search."""
+        step = max(1, len(self.x) // n)
+        return Sample(self.x[::step], self.labels[::step], self.eps[:1, ::step])
+
+    @cached_property
+    def floor(self) -> float:
+        """The entropy of the grey pixels, nats per image: no model costs less."""
+        return float(_cross_entropy(self.x, self.x).mean())
+
+    @cached_property
+    def constant(self) -> float:
+        """What the mean image costs, for all, above the floor."""
+        mean = self.x.mean(0, keepdim=True).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
+        return float(_cross_entropy(self.x, mean).mean()) - self.floor
+
+    @torch.no_grad()
+    def score(self, model: VAE, at_mu: bool = False) -> float:
+        """-ELBO above the floor, nats per image.
+
+        At mu only the recon of the picture, and what speaks against it in the batch norms: to find
+        a reading by, not to be shown.
+        """
+        if lacks_encoder(model):
+            return self._score_of_decoder(model, at_mu)
+        with _watched(model) as apart:
+            model = model.given(self.labels)
+            mu, logvar = model.encode(self.x)
+            kl = 0 if at_mu else gaussian.kl_to_standard_normal(mu, logvar).sum(-1).mean()
+            z = mu if at_mu else gaussian.reparameterise(mu, logvar, self.eps)
+            mean = model.likelihood.mean(model.decode(z)).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
+        total = float(_cross_entropy(self.x, mean).mean() + kl) - self.floor
+        if at_mu:
+            total += _OF_NORMS * max(apart, default=0.0)
+        return total if math.isfinite(total) else math.inf
+
+    def _score_of_decoder(self, model: VAE, quick: bool) -> float:
+        """What the images cost at the best z that are found, with -log p(z) up to a constant."""
+        z = places(model, self.x, self.labels, quick)
+        mean = model.given(self.labels).decode_mean(z).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
+        prior = 0 if quick else z.square().sum(1) / 2
+        total = float((_cross_entropy(self.x, mean) + prior).mean()) - self.floor
+        return total if math.isfinite(total) else math.inf
+
+    @torch.no_grad()
+    def seen(self, model: VAE) -> tuple[float, Tensor]:
+        """The mean KL in nats per image, 0 without an encoder, and the decoded means at mu."""
+        z, given, kl = places(model, self.x, self.labels), model.given(self.labels), 0.0
+        if not lacks_encoder(model):
+            kl = float(gaussian.kl_to_standard_normal(*given.encode(self.x)).sum(-1).mean())
+        return kl, given.decode_mean(z)
+
+    @torch.no_grad()
+    def range_of(self, model: VAE) -> tuple[float, float, float]:
+        """The least and the most of the decoded means at mu, and the share far outside [0, 1]."""
+        z = places(model, self.x, self.labels)
+        mean = model.likelihood.mean(model.given(self.labels).decode(z))
+        outside = ((mean < -_OUTSIDE) | (mean > 1 + _OUTSIDE)).float().mean()
+        return float(mean.min()), float(mean.max()), float(outside)
+
+    @torch.no_grad()
+    def norms_apart(self, model: VAE) -> float:
+        """How far the batch norms' inputs are from those that they have seen; see `_watched`."""
+        with _watched(model) as apart:
+            model = model.given(self.labels)
+            mu, logvar = model.encode(self.x)
+            model.decode(gaussian.reparameterise(mu, logvar, self.eps[:1]))
+        return max(apart, default=0.0)
+
+
+@contextmanager
+def _watched(model: VAE) -> Iterator[list[float]]:
+    """Of each batch norm that is used meanwhile: how far its inputs are from those it has seen.
+
+    In standard deviations, the mean over channels. The running means in a file tell a wrong reading
+    of what stands before them, whatever is said behind.
+    """
+    found: list[float] = []
+
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        x = inputs[0].transpose(0, 1).flatten(1)
+        apart = (x.mean(1) - norm.running_mean).abs() / (norm.running_var + norm.eps).sqrt()
+        found.append(float(apart.mean()))
+
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _cross_entropy(x: Tensor, mean: Tensor) -> Tensor:
+    """-x log m - (1 - x) log(1 - m), summed over pixels; (..., C, H, W) -> (...), nats."""
+    return -(torch.xlogy(x, mean) + torch.xlogy(1 - x, 1 - mean)).sum((-3, -2, -1))
