@@ -18,7 +18,7 @@ def doubts(
     """One sentence for each assumed fact that another value would change the numbers with.
 
     Args:
-        facts: as they are taken.
+        facts: as they are taken; of those that are not assumed nothing is said.
         around: the cost of each reading that differs in one fact, by its name and value.
         most: what a reading may cost that the data do not rule out.
         seen: the mean KL in nats per image and the decoded images of a reading, by its values.
@@ -39,7 +39,7 @@ def doubts(
         (kl, picture), now = there[value], seen({**best, fact.name: value})[0]
         changed = [f"KL is {now:.2f} instead of {ours[0]:.2f} nats per image"] if kl > _KL else []
         if picture > _PICTURE:
-            changed.append(f"the decoded images are {picture:.0%} others")
+            changed.append(f"the decoded images differ by {picture:.0%}")
         if changed:
             found.append(
                 f"{fact.name.capitalize()}: {fact.value} is assumed; if it is {value}, which the "

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vae.data.dataset import Dataset
 from vae.errors import UserError
-from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, SIZE, Fact
+from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, NAMES, SIZE, Fact
 from vae.formats.doubts import doubts
 from vae.formats.run import ForeignRun, weights_kept
 from vae.formats.sample import Sample
@@ -182,9 +182,15 @@ class _Search:
         if verdict.passed:
             ours = self.score(best, self.searched_with)
             near = min(MARGIN, RELATIVE_MARGIN * self.sample.constant)  # of few pixels all is near
-            said = doubts(run.facts, around, ours + near, self._seen)
+            said = doubts(self._as_named(run.facts), around, ours + near, self._seen)
             verdict = replace(verdict, doubts=said)
         return run, verdict
+
+    def _as_named(self, facts: tuple[Fact, ...]) -> Iterator[Fact]:
+        """The facts, of which names decide what the data do not speak against."""
+        named = {(fact.name, fact.value) for fact in self.run.facts if fact.known == NAMES}
+        for fact in facts:
+            yield replace(fact, known=NAMES) if (fact.name, fact.value) in named else fact
 
     def _seen(self, values: Mapping[str, str]) -> tuple[float, Tensor]:
         return self.sample.seen(self._read(values).load_model())
