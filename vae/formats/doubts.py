@@ -8,6 +8,7 @@ from vae.formats.card import ASSUMED, Fact
 
 _KL, _PICTURE = 0.05, 0.1  # shares of the mean KL and of the pictures: less is not worth a word
 _LEAST_KL = 0.1  # nats per image, of which a share is taken
+_LIKELY = 4  # values of a fact, which are in order: others are too rare to speak of
 
 Seen = Callable[[Mapping[str, str]], tuple[float, Tensor]]
 
@@ -28,9 +29,9 @@ def doubts(
     found = []
     ours: tuple[float, Tensor] | None = None
     for fact in facts:
-        near = [
-            value for (name, value), cost in around.items() if name == fact.name and cost <= most
-        ]
+        likely = fact.values[:_LIKELY]
+        near = [v for (n, v), cost in around.items() if n == fact.name and cost <= most]
+        near = [value for value in near if value in likely]
         if fact.known != ASSUMED or not near:
             continue
         ours = ours or seen(best)
