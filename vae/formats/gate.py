@@ -9,7 +9,6 @@ Readings of different p(x|z) have to be held against each other, so that the sco
 the grey pixels themselves, is left out of what the relative margin is taken of.
 """
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,8 @@ from torch import Tensor
 
 from vae.data.dataset import Dataset
 from vae.errors import UserError
-from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, NAMES, SIZE, Fact
+from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, NAMES, SIZE, SIZES, Fact
+from vae.formats.descent import Descent, planned
 from vae.formats.doubts import doubts
 from vae.formats.run import ForeignRun, weights_kept
 from vae.formats.sample import Sample
@@ -31,20 +31,17 @@ MARGIN, RELATIVE_MARGIN = 1.5, 0.06  # nats per image; of what lies above the fl
 SECONDS, SECONDS_WIDER = 25.0, 300.0  # of this thread, so that other work changes nothing
 # That a slow model is searched with: for what shows in the picture, and for the bound.
 _FEW_IMAGES, _FEWER_IMAGES = 16, 48
-_SLOW = 0.05  # seconds of one reading
-_CLEARLY = 0.7  # of what another size of image costs: better by so much
+_SLOW = 0.03  # seconds of one reading
+# Of what another size of image costs: better by so much; what is spent on each size.
+_CLEARLY, _SECONDS_OF_SIZE = 0.7, 1.5
 _MOST_OUTSIDE = 0.05  # share of the pixels that may lie outside [0, 1]
 # Of a batch norm's inputs from what it has seen, in deviations: 0.03 to 0.2 where a file is read
 # rightly.
 _MOST_APART = 0.5
-# What explains each other is tried together: first what shows in the picture at mu, without noise,
-# since under a wrong second head there is nothing but noise; then what shows in the bound.
-_IN_PICTURE = (
-    ("strides", "decoder strides", "label"),
-    ("residual blocks", "activation before the blocks", "blocks enlarge", "upsampling", "norms"),
-    ("input", "output", "heads", "hidden activation"),
-)
-_IN_BOUND = ("second head", "head activation")
+# Of the constant image's cost: a reading above it may not be the best one yet. Beginnings that may
+# be of no use where one was found that will do, and where minutes are left.
+_MEDIOCRE, _PATIENCE, _PATIENCE_WIDER = 0.7, 6, 60
+_MOST_BETTER = 3  # changes taken once the search has ended
 
 Progress = Callable[[int, int], None]
 
@@ -113,24 +110,34 @@ def settle(
     """
     with weights_kept():
         run = _of_size(run, images)
-        return _Search(run, images, progress, SECONDS_WIDER if wider else SECONDS).settled()
+        return _Search(run, images, progress, wider).settled()
 
 
 def _of_size(run: ForeignRun, images: Dataset) -> ForeignRun:
-    """The run read for the size of images that the data have, or at which it does best."""
-    fact = next((f for f in run.facts if f.name == SIZE and f.known == ASSUMED), None)
+    """The run read for the size of images that the data have, or at which it does best.
+
+    Costs of images of different sizes are not on one scale, but their shares of what a constant
+    image costs are.
+    """
+    fact = next((f for f in run.facts if f.name == SIZE and f.known in (ASSUMED, SIZES)), None)
     if fact is None or run.read_with is None:
         return run
-    sides = {"x".join(map(str, images.image_shape[1:]))} & set(fact.values)
-    value, known = next(iter(sides), fact.value), DATA if sides else ASSUMED
-    if not sides:
-        costs = {
-            v: _of_constant(run.read_with({**dict(run.choices), SIZE: v}), images)
-            for v in fact.values
-        }
-        best = min(costs, key=lambda v: costs[v])
-        if costs[best] < _CLEARLY * costs[fact.value]:
-            value, known = best, DATA
+    own = "x".join(map(str, images.image_shape[1:]))
+    value = own if own in fact.values else fact.value
+    # The layers speak for those before the data's own size, or for two alike.
+    near = max(fact.values.index(value), 2 * (fact.known == ASSUMED))
+    others = fact.values[:near] if own in fact.values else fact.values
+    costs = {
+        v: _of_constant(run.read_with({**dict(run.choices), SIZE: v}), images)
+        for v in dict.fromkeys((*others, value))
+        if others
+    }
+    best = min(costs, key=lambda v: costs[v], default=value)
+    if best != value and costs[best] < _CLEARLY * costs[value]:
+        value = best
+    ours = costs.pop(value, 0.0)
+    is_known = own in fact.values or value != fact.value
+    known = DATA if is_known and all(ours < _CLEARLY * cost for cost in costs.values()) else ASSUMED
     if value != fact.value:
         run = run.read_with({**dict(run.choices), SIZE: value})
     facts = (replace(f, known=known) if f.name == SIZE else f for f in run.facts)
@@ -138,10 +145,12 @@ def _of_size(run: ForeignRun, images: Dataset) -> ForeignRun:
 
 
 def _of_constant(run: ForeignRun, images: Dataset) -> float:
-    """The cost of the picture at mu as a share of the constant image's, on a few images."""
-    sample = Sample.of(images, run.model_config, _FEW_IMAGES)
+    """The cost of the best picture found in no time, as a share of the constant image's."""
+    search = _Search(run, images, None)
+    search.glanced_at = search.sample.fewer(_FEW_IMAGES)
+    search.until = time.thread_time() + _SECONDS_OF_SIZE
     try:
-        return sample.score(run.load_model(), at_mu=True) / sample.constant
+        return search.descent().seen(search.start, search.free) / search.glanced_at.constant
     except (UserError, RuntimeError, ValueError):
         return math.inf
 
@@ -150,9 +159,11 @@ class _Search:
     """The readings of one file on the same images and the same noise."""
 
     def __init__(
-        self, run: ForeignRun, images: Dataset, progress: Progress | None, seconds: float
+        self, run: ForeignRun, images: Dataset, progress: Progress | None, wider: bool = False
     ) -> None:
-        self.run, self.progress, self.until = run, progress, time.thread_time() + seconds
+        self.run, self.progress = run, progress
+        self.until = time.thread_time() + (SECONDS_WIDER if wider else SECONDS)
+        self.patience = _PATIENCE_WIDER if wider else _PATIENCE
         self.n_labels = int(images.labels.max()) + 1 if len(images) else 0
         self.sample = Sample.of(images, run.model_config, N_IMAGES)
         if run.card.no_encoder:  # what explains an image has to be searched
@@ -162,6 +173,7 @@ class _Search:
         self.tried = self.planned = 0
         self.start = {fact.name: fact.value for fact in run.facts}
         self.open = [fact for fact in run.facts if len(fact.values) > 1 and fact.name != SIZE]
+        self.free = [fact for fact in self.open if fact.known not in (FILE, CHOSEN)]
 
     def settled(self) -> tuple[ForeignRun, Verdict]:
         began = time.thread_time()
@@ -169,11 +181,11 @@ class _Search:
         if time.thread_time() - began > _SLOW:
             self.searched_with = self.sample.fewer(_FEWER_IMAGES)
             self.glanced_at = self.sample.fewer(_FEW_IMAGES)
-        free = [fact for fact in self.open if fact.known not in (FILE, CHOSEN)]
+        free = self.free
         best = self._nearest_to_default(self._best(free))
         if self.score(best) >= self.sample.constant:
             best = dict(self.start)  # data that no reading explains do not decide between them
-        around = self._around(best)
+        best, around = self._with_better(best)
         other = self._nearest_to_default(self._best(self.open)) if free != self.open else best
         run = self._read(best)
         run = replace(run, facts=tuple(self._known(f, best, around) for f in run.facts))
@@ -224,58 +236,29 @@ class _Search:
         return tuple(sorted((dict(self.run.choices) | changed).items()))
 
     def _best(self, free: list[Fact]) -> dict[str, str]:
-        """The best reading: by the facts that explain each other, then one by one.
-
-        Strides and sums are looked at first, and then last: what is found before they are right is
-        worth little, and so is what is found of them while the rest is wrong.
-        """
-        pictures = [[fact for fact in free if fact.name in names] for names in _IN_PICTURE]
-        bound = [fact for fact in free if fact.name in _IN_BOUND]
-        shown = [fact for fact in free if fact not in bound]
-        single = sum(len(fact.values) - 1 for fact in free)
-        self.planned += sum(math.prod(len(f.values) for f in g) for g in (*pictures, bound) if g)
-        self.planned += 4 * single
-        orders = [pictures, pictures[::-1]] if pictures[0] or pictures[1] else [pictures]
-        found = [self._in_picture(dict(self.start), order, shown) for order in orders]
-        best = min(found, key=lambda values: self.score(values, self.glanced_at, True))
-        for values in _combined(best, bound):
-            best = self._better(best, values)
-        return self._one_by_one(best, free)
-
-    def _in_picture(
-        self, best: dict[str, str], groups: list[list[Fact]], shown: list[Fact]
-    ) -> dict[str, str]:
-        """The best picture at mu, the groups of facts tried in this order."""
-        for _ in range(2):
-            before = dict(best)
-            for group in groups:
-                for values in _combined(best, group):
-                    best = self._better(best, values, True)
-            best = self._one_by_one(best, shown, True)
-            if best == before:
-                break
+        """The best reading, of other beginnings too where the first one leads to a poor one."""
+        self.planned += planned(free)
+        descent = self.descent()
+        best = descent.best(self.start, free)
+        if self.patience > _PATIENCE or not self._explains(best, _MEDIOCRE):
+            best = descent.anew(best, self.start, free, self._explains, self.patience)
         return best
 
-    def _one_by_one(
-        self, best: dict[str, str], facts: list[Fact], at_mu: bool = False
-    ) -> dict[str, str]:
-        for _ in range(4):
-            before = dict(best)
-            for fact in facts:
-                for value in fact.values:
-                    best = self._better(best, {**best, fact.name: value}, at_mu)
-            if best == before or time.thread_time() > self.until:
-                break
-        return best
+    def descent(self) -> Descent:
+        """A search that ends with this one's time."""
+        return Descent(
+            lambda values: self.score(values, self.glanced_at, True),
+            lambda values: self.score(values, self.searched_with),
+            self.until,
+        )
 
-    def _better(
-        self, best: dict[str, str], values: dict[str, str], at_mu: bool = False
-    ) -> dict[str, str]:
-        if values == best or time.thread_time() > self.until:
-            return best
-        sample = self.glanced_at if at_mu else self.searched_with
-        ours = self.score(best, sample, at_mu)
-        return values if self.score(values, sample, at_mu) < ours else best
+    def _explains(self, values: Mapping[str, str], share: float = 1.0) -> bool:
+        """Whether a reading does better than a constant image, and nothing speaks against it."""
+        if not self.score(values) < share * self.sample.constant:
+            return False
+        model, sample = self._read(values).load_model(), self.sample
+        apart = 0.0 if self.run.card.no_encoder else sample.norms_apart(model)
+        return apart <= _MOST_APART and sample.range_of(model)[2] <= _MOST_OUTSIDE
 
     def _nearest_to_default(self, best: dict[str, str]) -> dict[str, str]:
         """With the default of each fact for which no other value is better by the margin.
@@ -298,6 +281,29 @@ class _Search:
                     best = {**best, fact.name: value}
                     break
         return best
+
+    def _with_better(
+        self, best: dict[str, str]
+    ) -> tuple[dict[str, str], dict[tuple[str, str], float]]:
+        """The best reading with each change that is still better by the margin; and those around.
+
+        A search that time ended, or that saw fewer images, leaves some.
+        """
+        free = {fact.name for fact in self.free}
+        around = self._around(best)
+        for _ in range(_MOST_BETTER):
+            left = {key: score for key, score in around.items() if key[0] in free}
+            at = min(left, key=lambda key: left[key], default=None)
+            ours = self.score(best, self.searched_with)
+            if (
+                at is None
+                or left[at] >= self.sample.constant
+                or ours - left[at] <= _margin(left[at])
+            ):
+                break
+            best = {**best, at[0]: at[1]}
+            around = self._around(best)
+        return best, around
 
     def _around(self, best: dict[str, str]) -> dict[tuple[str, str], float]:
         """The score of each reading that differs from the best in one fact."""
@@ -396,8 +402,3 @@ class _Search:
 
 def _margin(score: float) -> float:
     return max(MARGIN, RELATIVE_MARGIN * score) if math.isfinite(score) else 0.0
-
-
-def _combined(best: dict[str, str], facts: list[Fact]) -> Iterator[dict[str, str]]:
-    for values in itertools.product(*(fact.values for fact in facts)):
-        yield best | dict(zip((fact.name for fact in facts), values, strict=True))

@@ -39,6 +39,7 @@ OUTPUTS_ALONE = {
     "tanh, pixels in [-1, 1]": ("tanh", "[-1, 1]"),
     **{"linear" + (f", pixels in {x}" * (x != "[0, 1]")): ("linear", x) for x in STATISTICS},
 }
+_ALIKE = 1.0  # of cost, between two sizes of image of which either may be meant
 LOGITS = "logits"  # a sigmoid in the loss: the same network to us
 GROUPS, EACH = "norm groups", "each channel"
 STRIDES, BACK = "strides", "decoder strides"
@@ -140,7 +141,8 @@ def _of_sizes(plan: Plan, chosen: Mapping[str, str]) -> list[Fact]:
     facts = []
     size = sizes[0]
     if len(sizes) > 1:
-        facts.append(_taken(Fact(SIZE, size, ASSUMED, sizes), chosen))
+        is_open = plan.sizes[1].cost - plan.sizes[0].cost < _ALIKE
+        facts.append(_taken(Fact(SIZE, size, ASSUMED if is_open else SIZES, sizes), chosen))
         size = facts[0].value
     here = plan.sizes[sizes.index(size)]
     for name, ways in ((STRIDES, here.encoder), (BACK, here.decoder)):
