@@ -23,7 +23,7 @@ _IN_PICTURE = (
     ("input", "output", "heads", "hidden activation"),
 )
 _IN_BOUND = ("second head", "head activation")
-_HOPE = 4  # times as many beginnings while nothing is good enough
+_ODD = (0.3, 0.6, 1.0)  # of the facts are drawn where the search begins anew
 
 
 class Descent:
@@ -70,8 +70,7 @@ class Descent:
         best: Values,
         start: Values,
         free: Sequence[Fact],
-        is_enough: Callable[[Values], bool],
-        patience: int,
+        patience: Callable[[Values], int],
     ) -> Values:
         """The best of what is found from other beginnings, or what was found before.
 
@@ -79,21 +78,29 @@ class Descent:
             best: what was found before.
             start: as of `best`; the first beginning, the others are drawn.
             free: the facts that may be changed.
-            is_enough: whether a reading needs no other one.
-            patience: how many beginnings in a row may be of no use once it is enough; more before.
+            patience: how many beginnings in a row may be of no use where a reading was found.
         """
         shown, of_no_use, begin = _shown(free), 0, start
-        lowest, enough = math.inf, is_enough(best)
-        while not self.is_late and shown and of_no_use < patience * (1 if enough else _HOPE):
+        lowest, most = math.inf, patience(best)
+        while not self.is_late and shown and of_no_use < most:
             found = self._steepest(begin, shown)
-            begin = start | {fact.name: self.random.choice(fact.values) for fact in shown}
+            begin = self._drawn(start, shown)
             of_no_use += 1
             if self.glance(found) < lowest:
                 lowest = self.glance(found)
                 found = self._in_bound(found, free)
                 if self.score(found) < self.score(best):
-                    best, of_no_use, enough = found, 0, is_enough(found)
+                    best, of_no_use, most = found, 0, patience(found)
         return best
+
+    def _drawn(self, start: Values, shown: Sequence[Fact]) -> Values:
+        """A beginning with some of the facts as usual, since few files are odd in all."""
+        odd = self.random.choice(_ODD)
+        return start | {
+            fact.name: self.random.choice(fact.values)
+            for fact in shown
+            if self.random.random() < odd
+        }
 
     def seen(self, start: Values, free: Sequence[Fact]) -> float:
         """What the best picture costs that is found on the quick."""

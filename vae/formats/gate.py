@@ -38,9 +38,9 @@ _MOST_OUTSIDE = 0.05  # share of the pixels that may lie outside [0, 1]
 # Of a batch norm's inputs from what it has seen, in deviations: 0.03 to 0.2 where a file is read
 # rightly.
 _MOST_APART = 0.5
-# Of the constant image's cost: a reading above it may not be the best one yet. Beginnings that may
-# be of no use where one was found that will do, and where minutes are left.
-_MEDIOCRE, _PATIENCE, _PATIENCE_WIDER = 0.7, 6, 60
+# Of the constant image's cost: a reading above it may not be the best one yet. How many beginnings
+# may be of no use where a reading is good, poor, or explains nothing; times as many in minutes.
+_MEDIOCRE, _PATIENCE, _MORE_PATIENCE = 0.7, (0, 12, 24), 8
 _MOST_BETTER = 3  # changes taken once the search has ended
 
 Progress = Callable[[int, int], None]
@@ -163,7 +163,7 @@ class _Search:
     ) -> None:
         self.run, self.progress = run, progress
         self.until = time.thread_time() + (SECONDS_WIDER if wider else SECONDS)
-        self.patience = _PATIENCE_WIDER if wider else _PATIENCE
+        self.wider = wider
         self.n_labels = int(images.labels.max()) + 1 if len(images) else 0
         self.sample = Sample.of(images, run.model_config, N_IMAGES)
         if run.card.no_encoder:  # what explains an image has to be searched
@@ -240,9 +240,13 @@ class _Search:
         self.planned += planned(free)
         descent = self.descent()
         best = descent.best(self.start, free)
-        if self.patience > _PATIENCE or not self._explains(best, _MEDIOCRE):
-            best = descent.anew(best, self.start, free, self._explains, self.patience)
-        return best
+        return descent.anew(best, self.start, free, self._patience)
+
+    def _patience(self, values: Mapping[str, str]) -> int:
+        """How many beginnings may be of no use before a reading is taken for the best."""
+        shares = (_MEDIOCRE, 1.0)
+        poor = next((i for i, share in enumerate(shares) if self._explains(values, share)), 2)
+        return _MORE_PATIENCE * max(_PATIENCE[poor], 2) if self.wider else _PATIENCE[poor]
 
     def descent(self) -> Descent:
         """A search that ends with this one's time."""
@@ -252,7 +256,7 @@ class _Search:
             self.until,
         )
 
-    def _explains(self, values: Mapping[str, str], share: float = 1.0) -> bool:
+    def _explains(self, values: Mapping[str, str], share: float) -> bool:
         """Whether a reading does better than a constant image, and nothing speaks against it."""
         if not self.score(values) < share * self.sample.constant:
             return False

@@ -170,6 +170,37 @@ def ways(
     return sorted(result, key=lambda way: way.cost)[:most]
 
 
+def mirrored(way: Way, convs: Sequence[Conv], first: int, ending: Ending) -> Way | None:
+    """The way through the other half that undoes this one, as people write it; None if none does.
+
+    Args:
+        way: through one half.
+        convs: of the other half.
+        first: the side of the first one's inputs.
+        ending: as of `ways`.
+    """
+    if len(convs) != len(way.stages) or any(c.block or c.channels_last for c in convs):
+        return None
+    sides = [way.first]
+    for stage in way.stages:
+        sides.append(stage.size(sides[-1]))
+    stages: list[Stage] = []
+    side = first
+    for conv, stage, wanted in zip(convs, way.stages[::-1], sides[-2::-1], strict=True):
+        undoing = (
+            Stage(stage.kernel, stage.stride, stage.padding, more, conv.transposed)
+            for more in range(stage.stride if conv.transposed else 1)
+        )
+        found = next((own for own in undoing if own.size(side) == wanted), None)
+        plain = stage.up == 1 and not stage.pool and stage.transposed != conv.transposed
+        if found is None or not plain or conv.kernel != stage.kernel or conv.stride is not None:
+            return None
+        stages.append(found)
+        side = wanted
+    price = ending(side)
+    return None if price is None else Way(way.cost + price, tuple(stages), first, side)
+
+
 @lru_cache(maxsize=512)  # a folder is listed again and again while something in it is trained
 def _paths(
     convs: tuple[Conv, ...], first: int, decoder: bool, most: int, family: str

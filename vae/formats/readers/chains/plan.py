@@ -14,6 +14,7 @@ from vae.formats.readers.chains.geometry import (
     Conv,
     Ending,
     Way,
+    mirrored,
     sides,
     ways,
 )
@@ -139,16 +140,7 @@ def plan_of(structure: Structure, told: Told) -> Plan | None:
         if size is found[0] or (size.side in _KNOWN and size.cost <= found[0].cost + _SIZES)
     ][:_OFFERED]
     start = _start(structure) if decoder else 0
-    found = [
-        replace(
-            size,
-            encoder=_offered(size.encoder, encoder, size.side, _ending(structure)),
-            decoder=_offered(
-                size.decoder, decoder, start, lambda s, side=size.side: 0.0 if s == side else None
-            ),
-        )
-        for size in found
-    ]
+    found = [_both_offered(size, encoder, decoder, start, _ending(structure)) for size in found]
     return Plan(
         structure,
         channels,
@@ -181,6 +173,30 @@ def _encoder(structure: Structure) -> tuple[Step, ...]:
     return (*structure.body, *structure.heads.mu)
 
 
+def _both_offered(
+    size: Size, encoder: list[Conv], decoder: list[Conv], start: int, ending: Ending
+) -> Size:
+    """The size with the ways to choose from: what is likely, and what undoes the other half."""
+
+    def whole(side: int) -> float | None:
+        return 0.0 if side == size.side else None
+
+    down = _offered(size.encoder, encoder, size.side, ending)
+    back = _offered(size.decoder, decoder, start, whole)
+    more_down = [mirrored(way, encoder, size.side, ending) for way in back if down]
+    more_back = [mirrored(way, decoder, start, whole) for way in down if back]
+    return replace(size, encoder=_unlike(*down, *more_down), decoder=_unlike(*back, *more_back))
+
+
+def _unlike(*found: Way | None) -> tuple[Way, ...]:
+    """The ways that differ, the first of each."""
+    seen: dict[str, Way] = {}
+    for way in found:
+        if way is not None:
+            seen.setdefault(way.text(), way)
+    return tuple(seen.values())
+
+
 def _offered(
     found: tuple[Way, ...], convs: list[Conv], first: int, ending: Ending
 ) -> tuple[Way, ...]:
@@ -191,10 +207,7 @@ def _offered(
     upwards = first < found[0].last
     for family in (STRIDED, UPSAMPLED) if upwards else (STRIDED, MAX_POOLED, MEAN_POOLED):
         near += ways(convs, first, ending, upwards, 1, family)
-    seen: dict[str, Way] = {}
-    for way in near:
-        seen.setdefault(way.text(), way)
-    return tuple(seen.values())
+    return _unlike(*near)
 
 
 def _afters(steps: Sequence[Step], told: Told) -> tuple[After | None, ...]:
