@@ -98,14 +98,22 @@ def _found(members: dict[str, list[Layer]], shortcuts: frozenset[str]) -> dict[s
         block = _block(prefix, inside, shortcuts)
         if block is None:
             continue
-        (found if block.is_sum else unsure)[prefix] = block
-        taken |= paths
+        if block.is_sum:
+            found[prefix] = block
+            taken |= paths
+        else:  # one inside or around it may show what this one does not
+            unsure[prefix] = block
     alike = {_inner(block) for block in found.values()}
     for prefix, block in unsure.items():
+        paths = {layer.path for layer in members[prefix]}
+        if taken & paths:
+            continue
         if _inner(block) in alike:
             found[prefix] = Block(**{**vars(block), "is_sum": True})
+            taken |= paths
         elif _STAGE.search(prefix):
             found[prefix] = block
+            taken |= paths
     return found
 
 

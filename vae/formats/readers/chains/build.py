@@ -42,6 +42,8 @@ from vae.formats.readers.chains.reading import (
     IN_BLOCKS,
     NORM_PLACES,
     NORMS,
+    ORDER,
+    ORDERS,
     SAME,
     STRIDES,
     WITHIN,
@@ -84,6 +86,7 @@ class _Builder:
     def __init__(self, plan: Plan, values: Mapping[str, str], state: State) -> None:
         self.plan, self.values, self.state = plan, values, state
         self.size = size_of(plan, values)
+        self.channels_last = plan.told.channels_last or values.get(ORDER) == ORDERS[1]
 
     def encoder(self) -> nn.Module:
         structure, label = self.plan.structure, self.plan.structure.label
@@ -304,10 +307,10 @@ class _Builder:
         return []
 
     def _flatten(self) -> nn.Module:
-        return FlattenLast() if self.plan.told.channels_last else nn.Flatten()
+        return FlattenLast() if self.channels_last else nn.Flatten()
 
     def _unflatten(self, channels: int, side: int) -> nn.Module:
-        if self.plan.told.channels_last:
+        if self.channels_last:
             return UnflattenLast(channels, side)
         return nn.Unflatten(1, (channels, side, side))
 

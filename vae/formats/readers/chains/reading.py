@@ -47,6 +47,7 @@ AFTER = ("activation", "none")
 OWN = ("ReLU", "tanh", "sigmoid", "ELU", "softplus")  # of a layer that differs from the others
 FIRST_BACK, FIRST_BACK_VALUES = "first decoder activation", ("as the others", "none", *OWN)
 NORMS, NORM_PLACES = "norms", ("before the activation", "behind the activation")
+ORDER, ORDERS = "flatten order", ("C, H, W", "H, W, C")
 BLOCKS, BEFORE_BLOCKS = "residual blocks", "activation before the blocks"
 WITHIN, IN_BLOCKS = "blocks enlarge", ("before their layers", "before their last layer")
 ENLARGED = "upsampling"
@@ -102,9 +103,10 @@ def facts_of(plan: Plan, chosen: Mapping[str, str]) -> tuple[Fact, ...]:
     if any(told is None and not norm_is_told(step) for chain in chains for step, told in chain):
         facts.append(Fact(NORMS, NORM_PLACES[0], ASSUMED, NORM_PLACES))
     facts += _of_groups(plan)
+    facts += _of_order(plan)
     if plan.structure.label.n_classes:
         facts += _of_label(plan)
-    inputs = tuple(STATISTICS) if plan.channels == 1 else tuple(STATISTICS)[:2]
+    inputs = tuple(STATISTICS) if plan.channels == 1 else tuple(STATISTICS)[:3]
     facts.append(Fact("input", "[0, 1]", ASSUMED, inputs))
     facts.append(_of_output(plan.decoder_after[-1]))
     facts = [_taken(fact, chosen) for fact in facts]
@@ -118,6 +120,7 @@ def facts_of_decoder(plan: Plan, chosen: Mapping[str, str]) -> tuple[Fact, ...]:
     if plan.reshapes is not None and plan.decoder_after[plan.reshapes] is None:
         facts.append(_after("activation before the reshape", plan.before_reshape))
     facts += _of_groups(plan)
+    facts += _of_order(plan)
     if plan.structure.label.n_classes:
         facts += _of_label(plan)
     told = _of_output(plan.decoder_after[-1])
@@ -273,6 +276,17 @@ def groups_of(value: str, width: int) -> int:
     """The number of groups that a value of the fact "norm groups" says for so many channels."""
     number = value.partition(" ")[0]
     return int(number) if number.isdigit() else width
+
+
+def _of_order(plan: Plan) -> list[Fact]:
+    """The order of an image's numbers in a vector, where one becomes the other."""
+    if plan.told.channels_last:
+        return []
+    structure = plan.structure
+    chains = ((*structure.body, *structure.heads.mu), structure.decoder)
+    meets = any(a.is_flat != b.is_flat for steps in chains for a, b in pairwise(steps))
+    meets |= plan.channels > 1 and any(steps[0].is_flat for steps in chains[:1])
+    return [Fact(ORDER, ORDERS[0], ASSUMED, ORDERS)] if meets else []
 
 
 def _of_label(plan: Plan) -> list[Fact]:
