@@ -312,6 +312,52 @@ class OneSlope(nn.Module):
         return torch.sigmoid(self.fc4(self.act(self.fc3(z)))).view(-1, 1, 28, 28)
 
 
+class ChannelsLast(nn.Module):
+    """Images are flattened and reshaped in the order of Keras."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 4, 2, 1)
+        self.conv2 = nn.Conv2d(8, 16, 4, 2, 1)
+        self.z_mean = nn.Linear(16 * 49, 3)
+        self.z_log_var = nn.Linear(16 * 49, 3)
+        self.dense = nn.Linear(3, 16 * 49)
+        self.deconv1 = nn.ConvTranspose2d(16, 8, 4, 2, 1)
+        self.deconv2 = nn.ConvTranspose2d(8, 1, 4, 2, 1)
+
+    def encode(self, x):
+        h = F.relu(self.conv2(F.relu(self.conv1(x - 0.5)))).permute(0, 2, 3, 1).flatten(1)
+        return self.z_mean(h), self.z_log_var(h)
+
+    def decode(self, z):
+        h = self.dense(z).view(-1, 7, 7, 16).permute(0, 3, 1, 2)
+        return self.deconv2(F.relu(self.deconv1(h))) + 0.5
+
+
+class Unpadded(nn.Module):
+    """No convolution pads, and the decoder undoes them one by one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 8, 4)
+        self.conv2 = nn.Conv2d(8, 12, 4, 2)
+        self.conv3 = nn.Conv2d(12, 16, 3, 2)
+        self.fc_mu = nn.Linear(16 * 25, 3)
+        self.fc_logvar = nn.Linear(16 * 25, 3)
+        self.fc_z = nn.Linear(3, 16 * 25)
+        self.deconv1 = nn.ConvTranspose2d(16, 12, 3, 2)
+        self.deconv2 = nn.ConvTranspose2d(12, 8, 4, 2, output_padding=1)
+        self.deconv3 = nn.ConvTranspose2d(8, 1, 4)
+
+    def encode(self, x):
+        h = F.relu(self.conv3(F.relu(self.conv2(F.relu(self.conv1(x)))))).flatten(1)
+        return self.fc_mu(h), self.fc_logvar(h)
+
+    def decode(self, z):
+        h = F.relu(self.deconv1(self.fc_z(z).view(-1, 16, 5, 5)))
+        return torch.sigmoid(self.deconv3(F.relu(self.deconv2(h))))
+
+
 # What a person would have to choose for each, where it is not the default.
 MODELS = {
     Wide: {},
@@ -333,4 +379,12 @@ MODELS = {
     Planes: {},
     Slopes: {},
     OneSlope: {},
+    ChannelsLast: {"flatten order": "H, W, C", "input": "[-0.5, 0.5]", "output": "linear"},
+    Unpadded: {
+        "image size": "28x28",
+        "strides": "stride 1, padding 0; stride 2, padding 0 (x2)",
+        "decoder strides": "stride 2, padding 0; stride 2, padding 0, output padding 1; "
+        "stride 1, padding 0",
+        "activation before the reshape": "none",
+    },
 }

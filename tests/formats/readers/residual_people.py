@@ -186,6 +186,39 @@ class NormFirst(nn.Module):
         return torch.sigmoid(self.decoder(self.fc_z(z).view(-1, 16, 7, 7)))
 
 
+class _Wrapped(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.res = nn.Sequential(
+            *(nn.ReLU(), nn.Conv2d(channels, channels, 3, 1, 1)),
+            *(nn.ReLU(), nn.Conv2d(channels, channels, 1)),
+        )
+
+    def forward(self, x):
+        return x + self.res(x)
+
+
+class Wrapped(nn.Module):
+    """Blocks whose layers lie one module deeper, in Sequentials that are no lists of blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            *(nn.Conv2d(1, 8, 4, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 4, 2, 1), _Wrapped(16)),
+            *(nn.ReLU(), nn.Flatten(), nn.Linear(16 * 49, 6)),
+        )
+        self.decoder = nn.Sequential(
+            *(nn.Linear(3, 16 * 49), nn.Unflatten(1, (16, 7, 7)), _Wrapped(16), nn.ReLU()),
+            *(nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4, 2, 1)),
+        )
+
+    def encode(self, x):
+        return self.encoder(x).chunk(2, 1)
+
+    def decode(self, z):
+        return torch.sigmoid(self.decoder(z))
+
+
 RESIDUAL = {
     ResNet: {},
     Stacked: {"residual blocks": "activation first, added too, one behind the last"},
@@ -194,6 +227,11 @@ RESIDUAL = {
         "hidden activation": "ELU",
         "output": "tanh",
         "input": "[-1, 1]",
+    },
+    Wrapped: {
+        "residual blocks": "activation first, one behind the last",
+        "activation before the blocks": "none",
+        "activation before the reshape": "none",
     },
     NormFirst: {"hidden activation": "SiLU", "norm groups": "4 groups"},
 }
