@@ -35,10 +35,13 @@ def doubts(
         if fact.known != ASSUMED or not near:
             continue
         ours = ours or seen(best)
-        there = {value: _apart(ours, seen({**best, fact.name: value})) for value in near}
-        value = max(there, key=lambda value: max(there[value][0] / _KL, there[value][1] / _PICTURE))
-        (kl, picture), now = there[value], seen({**best, fact.name: value})[0]
-        changed = [f"KL is {now:.2f} instead of {ours[0]:.2f} nats per image"] if kl > _KL else []
+        there = {value: seen({**best, fact.name: value}) for value in near}
+        apart = {value: _apart(ours, other) for value, other in there.items()}
+        value = max(apart, key=lambda value: max(apart[value][0] / _KL, apart[value][1] / _PICTURE))
+        kl, picture = apart[value]
+        changed = []
+        if kl > _KL:
+            changed.append(f"KL is {there[value][0]:.2f} instead of {ours[0]:.2f} nats per image")
         if picture > _PICTURE:
             changed.append(f"the decoded images differ by {picture:.0%}")
         if changed:

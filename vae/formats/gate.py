@@ -244,8 +244,11 @@ class _Search:
 
     def _patience(self, values: Mapping[str, str]) -> int:
         """How many beginnings may be of no use before a reading is taken for the best."""
-        shares = (_MEDIOCRE, 1.0)
-        poor = next((i for i, share in enumerate(shares) if self._explains(values, share)), 2)
+        cost, constant = self.score(values), self.sample.constant
+        if cost < constant and not self._is_odd(self._read(values)):
+            poor = int(cost >= _MEDIOCRE * constant)
+        else:
+            poor = 2
         return _MORE_PATIENCE * max(_PATIENCE[poor], 2) if self.wider else _PATIENCE[poor]
 
     def descent(self) -> Descent:
@@ -256,13 +259,16 @@ class _Search:
             self.until,
         )
 
-    def _explains(self, values: Mapping[str, str], share: float) -> bool:
-        """Whether a reading does better than a constant image, and nothing speaks against it."""
-        if not self.score(values) < share * self.sample.constant:
-            return False
-        model, sample = self._read(values).load_model(), self.sample
-        apart = 0.0 if self.run.card.no_encoder else sample.norms_apart(model)
-        return apart <= _MOST_APART and sample.range_of(model)[2] <= _MOST_OUTSIDE
+    def _is_odd(self, run: ForeignRun) -> bool:
+        """Whether the batch norms or the range of the pictures speak against a reading."""
+        apart, (_, _, outside) = self._oddities(run)
+        return apart > _MOST_APART or outside > _MOST_OUTSIDE
+
+    def _oddities(self, run: ForeignRun) -> tuple[float, tuple[float, float, float]]:
+        """`Sample.norms_apart` and `Sample.range_of` of a reading."""
+        model = run.load_model()
+        apart = 0.0 if run.card.no_encoder else self.sample.norms_apart(model)
+        return apart, self.sample.range_of(model)
 
     def _nearest_to_default(self, best: dict[str, str]) -> dict[str, str]:
         """With the default of each fact for which no other value is better by the margin.
@@ -388,19 +394,17 @@ class _Search:
                 f"for all costs {sample.constant + sample.floor:.1f}: it was trained on other "
                 "data, or the file is meant otherwise."
             )
-        model = run.load_model()
-        apart = 0.0 if run.card.no_encoder else sample.norms_apart(model)
+        apart, (low, high, outside) = self._oddities(run)
         if apart > _MOST_APART:
             yield (
                 f"Its batch norms have seen other numbers than these images give them, {apart:.1f} "
                 "standard deviations away: it was trained on other data, or is read wrongly before "
                 "them."
             )
-        low, high, share = sample.range_of(model)
-        if share > _MOST_OUTSIDE:
+        if outside > _MOST_OUTSIDE:
             yield (
                 f"Its pictures go from {low:.2f} to {high:.2f} and should be in [0, 1]: "
-                f"{share:.0%} of the pixels lie outside."
+                f"{outside:.0%} of the pixels lie outside."
             )
 
 

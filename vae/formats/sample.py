@@ -36,8 +36,8 @@ class Sample:
         if some.image_shape != config.image_shape:
             some = some.resized(config.image_shape)
         eps = gaussian.noise_of_points(rows.tolist(), _N_SAMPLES, config.latent_dim, 0)
-        most = config.n_classes - 1 if config.n_classes else None
-        return cls(to_unit(some.images), some.labels.clamp(max=most) if most else some.labels, eps)
+        labels = some.labels.clamp(max=config.n_classes - 1) if config.n_classes else some.labels
+        return cls(to_unit(some.images), labels, eps)
 
     def fewer(self, n: int) -> "Sample":
         """A part of it, for a search."""
