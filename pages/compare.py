@@ -62,21 +62,11 @@ def controls(view: View, other: AnyRun) -> tuple[str, str, int]:
         on_click=partner.swap,
         args=(view.run.name, other.name),
     )
-    colour = st.segmented_control(
-        "Colour",
-        maps.COLOURS,
-        key="pair_colour",
-        default=maps.LABEL,
-        required=True,
-        bind="query-params",
-    )
-    align = st.segmented_control(
+    colour = sections.choose("Colour", "pair_colour", maps.COLOURS)
+    align = sections.choose(
         "Second map",
+        "align",
         maps.ALIGNMENTS,
-        key="align",
-        default=maps.AS_IT_IS,
-        required=True,
-        bind="query-params",
         help="The prior is blind to rotations and reflections: an orthogonal Procrustes fit of all "
         "points (Schönemann, 1966) undoes them. Only what is drawn moves.",
     )

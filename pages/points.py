@@ -16,7 +16,7 @@ from vae.data.dataset import Dataset
 from vae.figures import points as figures
 from vae.figures import theme
 from vae.inference.evidence import EXACT, Evidence
-from vae.ui import charts, frame, heading, images, point, tables
+from vae.ui import charts, frame, heading, images, point, sections, tables
 from vae.ui.results import evidence
 from vae.ui.session import drawings, selection
 from vae.ui.text import plain
@@ -77,14 +77,8 @@ def controls(view: View, terms: dict[str, np.ndarray]) -> tuple[np.ndarray, np.n
     """Order and filter; returns the points in order, the page of them, and the chosen one."""
     embedding = view.embedding
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        order = st.segmented_control(
-            "Costliest first by",
-            ["-ELBO", *[name for name in terms if name != "-ELBO"], "index"],
-            key="order",
-            default="-ELBO",
-            required=True,
-            bind="query-params",
-        )
+        by = ["-ELBO", *[name for name in terms if name != "-ELBO"], "index"]
+        order = sections.choose("Costliest first by", "order", by)
         index = point_picker(embedding)
     names = list(embedding.class_names)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
