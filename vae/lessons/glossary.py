@@ -20,22 +20,10 @@ class Word(NamedTuple):
 _LOSS, _KL = "inference", "gaussians"  # their walks through the equations
 
 GLOSSARY = {
-    "x": Word("The image that the model is asked about."),
     "encoder": Word("The network that reads x and answers with q: a μ and a σ for each dimension."),
     "decoder": Word("The network that makes an image of a place z in latent space.", "z → E[x|z]"),
     "μ": Word("The mean of q: where the encoder puts the image.", "z = μ + σ ε", _LOSS),
     "σ": Word("The width of q: how sure the encoder is of each dimension.", "z = μ + σ ε", _LOSS),
-    "ε": Word("Random numbers of mean 0 and variance 1.", "z = μ + σ ε", _LOSS),
-    "q": Word(
-        "What the encoder says of z for this image: a Gaussian, held against the posterior.",
-        "q(z|x) = N(μ, σ²)",
-        _LOSS,
-    ),
-    "prior": Word("Where z may lie before any image is seen: the dotted rings.", "p(z) = N(0, I)"),
-    "posterior": Word(
-        "Every z that could have made x, weighted by how well it does.", "p(z|x) ∝ p(x|z) p(z)"
-    ),
-    "manifold": Word("What each place of the map decodes to, painted beneath the points."),
     "nats": Word("The unit of a cost in natural logarithms: one nat is 1.44 bits."),
     "KL": Word("What it costs that q differs from the prior.", "½ Σ (μ² + σ² − 1 − log σ²)", _KL),
     "recon": Word(

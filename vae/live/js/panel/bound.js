@@ -31,8 +31,8 @@ export class Bound {
     this.estimates = []; // of yours, the encoder's and the best q
     /** @type {{of: PointId | number, values: Float32Array} | null} */
     this.noise = null;
-    /** @type {HTMLElement[][]} */
-    this.cells = [];
+    /** @type {LineOfTable[]} */
+    this.lines = [];
     this.pixels = new Float32Array(0);
     this.isBehind = false; // q has moved since its estimate began
   }
@@ -112,7 +112,7 @@ export class Bound {
       this.cost.clear();
       this.costText.textContent = "nats";
       this.table.replaceChildren();
-      this.cells = [];
+      this.lines = [];
       return;
     }
     if (!result || encoders.left || bests.left) return; // the table's rows are of one noise
@@ -149,24 +149,23 @@ export class Bound {
 
   /** @param {Line[]} lines */
   fill(lines) {
-    if (this.cells.length !== lines.length) this.build(lines.length);
+    if (this.lines.length !== lines.length) this.build(lines.length);
     const least = Math.min(...lines.map(({ total }) => total));
     const low = Math.min(0, ...lines.map(({ recon }) => recon)); // of densities it can be below 0
     const share = 100 / (Math.max(...lines.map(({ total }) => total)) - low || 1);
     lines.forEach(({ name, recon, stderr, kl, total }, i) => {
       const error = Number.isNaN(stderr) ? "" : ` ± ${nats(stderr)}`;
-      [name, nats(recon), nats(kl), nats(total)].forEach((text, j) => {
-        this.cells[i][j].textContent = text;
+      const { texts, sum, bars } = this.lines[i];
+      [name, nats(recon), error, nats(kl), nats(total)].forEach((text, j) => {
+        texts[j].textContent = text;
       });
-      this.cells[i][1].append(el("small", {}, error));
-      this.cells[i][3].className = total <= least + 0.005 ? "least" : "";
-      const bars = [span("recon", Math.min(0, recon), Math.max(0, recon)), span("kl", recon, total)];
-      this.cells[i][4].replaceChildren(...bars);
+      sum.className = total <= least + 0.005 ? "least" : "";
+      const ends = [Math.min(0, recon), Math.max(0, recon), recon, total].map((v) => (v - low) * share);
+      bars.forEach((bar, j) => {
+        bar.style.left = `${ends[2 * j]}%`;
+        bar.style.width = `${ends[2 * j + 1] - ends[2 * j]}%`;
+      });
     });
-
-    function span(/** @type {string} */ of, /** @type {number} */ from, /** @type {number} */ to) {
-      return el("i", { class: of, style: `left: ${(from - low) * share}%; width: ${(to - from) * share}%` });
-    }
   }
 
   /** @param {number} n of lines */
@@ -174,8 +173,22 @@ export class Bound {
     const heads = ["nats", "recon", "KL", "-ELBO"].map((name, i) =>
       el("th", {}, ["", "", "+ ", "= "][i], this.shared.words.of(name)),
     );
-    this.cells = Array.from({ length: n }, () => [el("th"), el("td"), el("td"), el("td"), el("td", { class: "bars" })]);
-    this.table.replaceChildren(el("tr", {}, ...heads), ...this.cells.map((cells) => el("tr", {}, ...cells)));
+    this.lines = Array.from({ length: n }, () => new LineOfTable());
+    this.table.replaceChildren(el("tr", {}, ...heads), ...this.lines.map(({ row }) => row));
+  }
+}
+
+/** A line's elements, which are filled anew while q moves. */
+class LineOfTable {
+  constructor() {
+    const [name, recon, kl, sum] = [el("th"), el("td"), el("td"), el("td")];
+    const value = el("span");
+    const error = el("small");
+    recon.append(value, error);
+    this.sum = sum;
+    this.texts = [name, value, error, kl, sum];
+    this.bars = [el("i", { class: "recon" }), el("i", { class: "kl" })];
+    this.row = el("tr", {}, name, recon, kl, sum, el("td", { class: "bars" }, ...this.bars));
   }
 }
 
