@@ -98,7 +98,11 @@ def linked_map(
     cy = float(prior_centre[1])
     return figure.update_layout(
         showlegend=showlegend,
-        legend={"font": {"size": 11}},
+        # In the map, not above it: only one of two has it, and both must be of one size.
+        legend={
+            **{"font": {"size": 11}, "orientation": "v", "bgcolor": "rgba(128, 128, 128, 0.06)"},
+            **{"x": 1, "xanchor": "right", "y": 0.95, "yanchor": "top"},
+        },
         # The x axis follows: both have one scale.
         yaxis={"range": [cy - reach, cy + reach]},
         xaxis={"range": [float(prior_centre[0]) + sign * reach for sign in (-1, 1)]},
