@@ -4,7 +4,6 @@ import streamlit as st
 
 from vae.analysis import answers
 from vae.figures import explore as figures
-from vae.figures import theme
 from vae.live.panel import sigma_of
 from vae.live.recording import UnsupportedLayer
 from vae.ui import charts, frame, heading, images, live, point, projection, sliders
@@ -12,7 +11,7 @@ from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
 from vae.ui.session import manual_q, selection, widgets
 from vae.ui.text import plain
-from vae.ui.view import View, chosen_view, point_picker
+from vae.ui.view import View, chosen_view, colours, point_picker
 
 frame.require("pages/explore.py")
 
@@ -41,7 +40,12 @@ def main() -> None:
             st.warning(f"Nothing can be decoded: {plain(str(problem))}.")
             point.stored_terms(view, index)
         else:
-            manual_q.forget_others(live.point_id(view, index))
+            manual_q.forget_others(this := live.point_id(view, index))
+            if manual_q.is_unusable(this, view.embedding.latent_dim):
+                st.warning(
+                    f"The link's q is none: it takes {view.embedding.latent_dim} finite μ and as "
+                    "many σ above 0. Showing the encoder's."
+                )
             live.panel(view, axes, index, not charts.has_webgl())
             live.export_button(view)
             if view.images is None:
@@ -52,9 +56,9 @@ def controls(view: View) -> tuple[int, Projection | Layout]:
     """Colour, axes and point; returns the chosen point and the map's axes."""
     embedding = view.embedding
     with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        colours = ["label", *theme.TERMS, *embedding.factors]
-        selection.keep_within(selection.COLOUR, colours)
-        st.segmented_control("Colour", colours, required=True, **widgets.widget(selection.COLOUR))
+        st.segmented_control(
+            "Colour", colours(embedding), required=True, **widgets.widget(selection.COLOUR)
+        )
         axes = projection.choose(embedding, lambda kind: layouts.positions(view, kind))
         index = point_picker(embedding)
     if axes.instead_of:

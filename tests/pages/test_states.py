@@ -184,20 +184,40 @@ def test_without_the_data_set_the_map_and_the_terms_are_still_there(
     ("query", "sentence"),
     [
         ({"run": "<b>gone</b>"}, "There is no checkpoint named <b>gone</b>"),
-        ({"point": "-5"}, ""),
-        ({"point": "99999999"}, ""),
-        ({"point": "x"}, ""),
-        ({"colour": "nonsense", "data": "nonsense"}, ""),
+        ({"data": "pets held-out"}, "There are no data here named pets held-out"),
+        ({"data": "nonsense"}, "There are no data here named nonsense"),
+        ({"point": "-5"}, "There is no point -5 in digits held-out"),
+        ({"point": "99999999"}, "There is no point 99999999 in digits held-out"),
+        ({"point": "x"}, "There is no point x in digits held-out"),
+        ({"colour": "[nonsense](http://a.b)"}, "no colour [nonsense](http://a.b)"),
+        ({"class": "3"}, "The link names a class; tiny is given none"),
+        ({"mu": "1,nan", "sigma": "1,1"}, "The link's q is none: it takes 2 finite μ"),
+        ({"mu": "1,1,1", "sigma": "1,1,1"}, "The link's q is none: it takes 2 finite μ"),
+        ({"mu": "1,1", "sigma": "1,-1"}, "The link's q is none: it takes 2 finite μ"),
     ],
 )
-def test_any_url_opens(app, query, sentence, checkpoints, tiny_run):
+def test_a_link_to_what_is_not_here_opens_and_says_so(app, query, sentence, checkpoints, tiny_run):
     tiny_run(checkpoints / "tiny")
     for name, value in query.items():
         app.query_params[name] = value
+    for _ in range(2):  # the page is often drawn again before anybody has read it
+        app.run()
+        assert not app.exception
+        assert sentence in all_text(app)
+        assert stated_terms(app)
+    app.number_input(key="pick_point").set_value(3).run()
+    is_of_point = not {"point", "mu"}.isdisjoint(query)
+    assert (sentence in all_text(app)) != is_of_point
+
+
+def test_a_link_to_what_is_here_is_not_commented_on(app, checkpoints, tiny_run):
+    tiny_run(checkpoints / "tiny")
+    app.query_params |= {
+        **{"run": "tiny", "data": "digits held-out", "point": "7", "colour": "recon"},
+        **{"mu": "1,1", "sigma": "1,1"},
+    }
     app.run()
-    assert not app.exception
-    assert sentence in all_text(app)
-    assert stated_terms(app)
+    assert not [*app.warning, *app.error]
 
 
 @pytest.mark.parametrize("page", PAGES)

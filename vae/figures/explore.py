@@ -74,7 +74,7 @@ def latent_map(
     # Another layout is another map: a zoom into the last one would miss it.
     revision = "map" if prior_centre is not None else f"map {axis_titles[0]}"
     _lay_out(figure, axis_titles, height, revision, prior_centre is not None)
-    return _with_legend(figure, len(embedding.class_names))
+    return _with_legend(figure, embedding.class_names)
 
 
 def thinning(n_points: int) -> int:
@@ -127,13 +127,12 @@ def _lay_out(
     )
 
 
-def _with_legend(figure: go.Figure, n_classes: int) -> go.Figure:
+def _with_legend(figure: go.Figure, class_names: Sequence[str]) -> go.Figure:
     """In a line above the map, or beside it where that would be many lines."""
-    above = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
-    beside = {"x": 1.02, "y": 1, "yanchor": "top"}
-    return figure.update_layout(
-        legend={
-            **{"itemsizing": "constant", "title": {"text": ""}, "bgcolor": "rgba(0, 0, 0, 0)"},
-            **(above if n_classes <= _MOST_CLASSES_ABOVE else beside),
-        }
-    )
+    place = {"x": 1.02, "y": 1, "yanchor": "top"}
+    if len(class_names) <= _MOST_CLASSES_ABOVE:
+        place = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+        if max(map(len, class_names), default=0) <= 2:
+            place |= {"entrywidth": 10, "indentation": -9}  # ten digits in one line of a laptop
+    look = {"itemsizing": "constant", "title": {"text": ""}, "bgcolor": "rgba(0, 0, 0, 0)"}
+    return figure.update_layout(legend=look | place)

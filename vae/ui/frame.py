@@ -4,6 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
 from vae.data import catalogue
@@ -13,7 +14,7 @@ from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
 from vae.ui import collector, data_choice, reading, upload
 from vae.ui.results import loaded, readings
-from vae.ui.session import checkpoints, opening, selection, widgets
+from vae.ui.session import checkpoints, link, opening, selection, widgets
 from vae.ui.session.selection import CLASS, DATA, OWN, RUN
 from vae.ui.text import capitalised, nats, plain
 
@@ -100,42 +101,56 @@ def sidebar() -> None:
     """The checkpoint picker and the card of the chosen model."""
     runs, broken = checkpoints.found()
     names = [run.name for run in runs]
-    asked = st.session_state.get(RUN)
-    if asked is not None and asked not in names:
-        st.warning(
-            f"There is no checkpoint named {plain(asked[:64])} that can be opened"
-            + (f"; showing {plain(names[0])}." if names else ".")
-        )
+    _choose_run(names)
     if problem := checkpoints.problem():
         st.error(f"{plain(problem)}. Mend it, and start the app again.")
+    told = st.container()
     with st.sidebar:
         if names:
-            selection.keep_within(RUN, names)
-            shown = {run.name: _with_data_and_health(run) for run in runs}
+            titles = {run.name: _with_data_and_health(run) for run in runs}
             chosen = st.selectbox(
-                "Checkpoint", names, format_func=shown.__getitem__, **widgets.widget(RUN)
+                "Checkpoint", names, format_func=titles.__getitem__, **widgets.widget(RUN)
             )
             run = runs[names.index(chosen)]
             if what := loaded.ill_health(run):
                 _lead_to_diagnose(what)
             upload.offer()
-            if st.session_state.get(_DATA_OF, run.name) != run.name:
+            if st.session_state.get(_DATA_OF, run.name) != run.name and not link.asked(DATA):
                 # Chosen for another checkpoint: kept where this one reads them as they are.
                 selection.keep_within(DATA, data_choice.options(run, resized=False))
             st.session_state[_DATA_OF] = run.name
             options = data_choice.options(run)
             selection.keep_within(DATA, options)
+            if asked := link.missed(DATA, shown := st.session_state[DATA]):
+                told.warning(
+                    f"There are no data here named {asked} that {plain(run.name)} can be shown; "
+                    f"showing {plain(data_choice.said(shown))}."
+                )
             st.selectbox("Data", options, format_func=data_choice.said, **widgets.widget(DATA))
             _data_note(run)
-            _class_picker(run)
+            _class_picker(run, told)
             _model_card(run)
         else:
             upload.offer()
         for name, reason in broken.items():
             st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
         if others := loaded.left_out():
-            told = "\n".join(f"{name}: {reason}" for name, reason in others.items())
-            st.caption(f"Left out: {plain(', '.join(others))}.", help=plain(told))
+            why = "\n".join(f"{name}: {reason}" for name, reason in others.items())
+            st.caption(f"Left out: {plain(', '.join(others))}.", help=plain(why))
+
+
+def _choose_run(names: list[str]) -> None:
+    """Keeps to the runs that there are; says so where the chosen one is not or no longer there."""
+    chosen = st.session_state.get(RUN)
+    if chosen is not None and chosen not in names:
+        link.asks(RUN, chosen)
+    if names:
+        selection.keep_within(RUN, names, otherwise=opening.query().get(RUN))
+    else:
+        link.looked_up(RUN, is_there=False, shown=chosen)
+    if asked := link.missed(RUN, st.session_state.get(RUN)):
+        instead = f"; showing {plain(st.session_state[RUN])}." if names else "."
+        st.warning(f"There is no checkpoint named {asked} that can be opened{instead}")
 
 
 def _with_data_and_health(run: AnyRun) -> str:
@@ -150,10 +165,13 @@ def _lead_to_diagnose(what: str) -> None:
         st.page_link("pages/diagnose.py", label="Why?", icon=":material/stethoscope:")
 
 
-def _class_picker(run: AnyRun) -> None:
+def _class_picker(run: AnyRun, told: DeltaGenerator) -> None:
     """What a model with a condition is given; nothing for another."""
     n = run.model_config.n_classes
     if not n:
+        link.looked_up(CLASS, is_there=False, shown=run.name)
+        if link.missed(CLASS, run.name):
+            told.warning(f"The link names a class; {plain(run.name)} is given none.")
         st.session_state.pop(CLASS, None)
         return
     name = selection.data()[0]
@@ -163,6 +181,8 @@ def _class_picker(run: AnyRun) -> None:
         has_labels = True
     options = [OWN] * has_labels + [str(label) for label in range(n)]
     selection.keep_within(CLASS, options)
+    if asked := link.missed(CLASS, st.session_state[CLASS]):
+        told.warning(f"{plain(run.name)} has no class {asked}; its classes are 0 to {n - 1}.")
     names = loaded.class_names(run, name)
 
     def show(option: str) -> str:

@@ -5,11 +5,18 @@ from typing import Any
 
 import streamlit as st
 
+from vae.ui.text import plain
+
+_LONGEST = 64  # characters of a link that are repeated
+
 
 def choose(label: str, key: str, options: Sequence[str], **more: Any) -> str:
     """The chosen one of a page's parts, which its link names; the first if it is none of them."""
     if st.session_state.get(key, options[0]) not in options:
         st.session_state[key] = options[0]
+    asked = st.query_params.get(key, options[0])
+    if asked not in options:  # the widget takes it out of the link
+        st.toast(plain(f"{label}: the link's “{asked[:_LONGEST]}” is not among them."))
     return st.segmented_control(
         label,
         options,

@@ -12,6 +12,7 @@ from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.dataset import Dataset
 from vae.errors import UserError
+from vae.figures import theme
 from vae.formats import AnyRun, ForeignRun
 from vae.formats.gate import Verdict
 from vae.inference.condition import OWN_LABEL, Condition, said
@@ -19,8 +20,8 @@ from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
 from vae.ui import data_choice, reading
 from vae.ui.results import loaded, readings
-from vae.ui.session import checkpoints, selection, widgets
-from vae.ui.session.selection import DATA, POINT, RUN
+from vae.ui.session import checkpoints, link, selection, widgets
+from vae.ui.session.selection import COLOUR, DATA, POINT, RUN
 from vae.ui.text import plain
 
 
@@ -111,8 +112,28 @@ def chosen_view() -> View:
     except UserError as error:
         st.error(plain(str(error)))
         st.stop()
+    _keep_within(view.embedding)
     reading.warning(view.run, view.verdict, view.images)
     return view
+
+
+def _keep_within(embedding: Embedding) -> None:
+    """Keeps to the points and colours that there are; says so where a link names others."""
+    n, data = len(embedding), f"{embedding.dataset} {st.session_state[DATA].rpartition(' ')[2]}"
+    selection.keep_point(n)
+    selection.keep_within(COLOUR, colours(embedding))
+    if asked := link.missed(POINT, st.session_state[POINT]):
+        st.warning(
+            f"There is no point {asked} in {plain(data)}, whose points are 0 to {n - 1:,}; "
+            f"showing point {st.session_state[POINT]:,}."
+        )
+    if asked := link.missed(COLOUR, st.session_state[COLOUR]):
+        st.warning(f"The map has no colour {asked}; showing {plain(st.session_state[COLOUR])}.")
+
+
+def colours(embedding: Embedding) -> list[str]:
+    """What the map can be coloured by."""
+    return ["label", *theme.TERMS, *embedding.factors]
 
 
 def load_view() -> View:

@@ -9,6 +9,7 @@ Point = dict[str, Any]  # which one it is: {"run": ..., "data": ..., "split": ..
 
 _Q = "manual_q"  # {"point": whose it is, "mu": [...], "sigma": [...]}
 SETTINGS = "live_settings"  # seed, S, follow, smooth, manifold
+KEYS = ("mu", "sigma")  # of q in the URL
 _MOST_IN_URL = 16  # dimensions; a longer q would make no link
 # Names in the URL, in the panel's settings, and what they may be.
 _IN_URL = {
@@ -21,7 +22,7 @@ _IN_URL = {
 
 def take(reported: dict[str, Any]) -> None:
     """Keeps what the panel reports; values that make no sense are left out."""
-    q = {name: _numbers(reported.get(name)) for name in ("mu", "sigma")}
+    q = {name: _numbers(reported.get(name)) for name in KEYS}
     point = reported.get("point")
     if q["mu"] and q["sigma"] and min(q["sigma"]) > 0 and isinstance(point, dict):
         st.session_state[_Q] = {"point": point, **q}
@@ -41,6 +42,11 @@ def of_point(point: Point, latent_dim: int) -> dict[str, Any] | None:
     return kept if fits else None
 
 
+def is_unusable(point: Point, latent_dim: int) -> bool:
+    """Whether a link gives that point a q that is none, or one of other dimensions."""
+    return _kept(point) is not None and of_point(point, latent_dim) is None
+
+
 def forget_others(point: Point) -> None:
     """Drops what was set for another point: choosing one begins anew."""
     if _kept(point) is None:
@@ -55,10 +61,11 @@ def restore(query: dict[str, str], published: dict[str, str], point: Point | Non
         published: what the URL was last given.
         point: which the URL names; None if it leaves that open: then it is the first one shown.
     """
-    if any(name in query and query[name] != published.get(name) for name in ("mu", "sigma")):
-        q = {name: _numbers(query.get(name, "").split(",")) for name in ("mu", "sigma")}
-        if q["mu"] and len(q["mu"]) == len(q["sigma"]) and min(q["sigma"]) > 0:
-            st.session_state[_Q] = {"point": point, **q}
+    if any(name in query and query[name] != published.get(name) for name in KEYS):
+        q = {name: _numbers(query.get(name, "").split(",")) for name in KEYS}
+        is_q = bool(q["mu"]) and len(q["mu"]) == len(q["sigma"]) and min(q["sigma"]) > 0
+        # What is none is kept too, without a dimension, so that the page can say so.
+        st.session_state[_Q] = {"point": point, **(q if is_q else {"mu": [], "sigma": []})}
     for key, (name, allowed) in _IN_URL.items():
         text = query.get(key, "")
         if text != published.get(key, "") and text.isdecimal() and int(text[:12]) in allowed:
@@ -69,8 +76,8 @@ def restore(query: dict[str, str], published: dict[str, str], point: Point | Non
 def in_link(point: Point | None) -> dict[str, str]:
     """What a link to that point says of both."""
     found, kept = {}, _kept(point)
-    for name in ("mu", "sigma"):
-        if kept and len(kept[name]) <= _MOST_IN_URL:
+    for name in KEYS:
+        if kept and 0 < len(kept[name]) <= _MOST_IN_URL:
             found[name] = ",".join(f"{value:.5g}" for value in kept[name])
     settings = st.session_state.get(SETTINGS, {})
     if settings.get("seed"):

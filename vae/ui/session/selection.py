@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 
 from vae.inference.condition import OWN_LABEL, Condition
-from vae.ui.session import manual_q, readings
+from vae.ui.session import link, manual_q, readings
 
 RUN, DATA, POINT, COLOUR = "run", "data", "point", "colour"
 CLASS = "class"  # what a model with a condition is given: a class's number, or OWN
@@ -44,10 +44,8 @@ def restore(opening: Callable[[], dict[str, str]] = dict) -> None:
     for key in _KEYS:
         if key in query and query[key] != known.get(key):
             st.session_state[key] = query[key]
-    try:
-        st.session_state[POINT] = max(0, int(st.session_state.get(POINT, 0)))
-    except ValueError:  # the URL may say anything
-        st.session_state[POINT] = 0
+            link.asks(key, query[key])
+    st.session_state[POINT] = _whole(st.session_state.get(POINT, 0))
     manual_q.restore(query, known, _point())
     readings.restore(query, known, st.session_state.get(RUN))
 
@@ -59,7 +57,7 @@ def publish() -> None:
     selection |= readings.in_link(st.session_state.get(RUN))
     before = st.session_state.get(_PUBLISHED, {})
     st.session_state[_PUBLISHED] = selection
-    for key in set(before) - set(selection):
+    for key in {*before, *_KEYS, *manual_q.KEYS} - set(selection):
         st.query_params.pop(key, None)
     changed = {key: value for key, value in selection.items() if st.query_params.get(key) != value}
     if changed:
@@ -79,10 +77,19 @@ def condition() -> Condition:
     return int(chosen) if str(chosen).isdecimal() else OWN_LABEL
 
 
-def keep_within(key: str, options: list[Any]) -> None:
-    """Sets the selection to the first option if it is none of them."""
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = options[0]
+def keep_within(key: str, options: list[Any], otherwise: Any = None) -> None:
+    """Sets the selection to `otherwise` if it is none of the options: to the first, unless said."""
+    is_there = st.session_state.get(key) in options
+    if not is_there:
+        st.session_state[key] = otherwise if otherwise in options else options[0]
+    link.looked_up(key, is_there, st.session_state[key])
+
+
+def keep_point(n_points: int) -> None:
+    """Sets the point to the last one if there are not so many."""
+    is_there = st.session_state[POINT] < n_points and (link.asked(POINT) or "0").isdecimal()
+    st.session_state[POINT] = min(st.session_state[POINT], n_points - 1)
+    link.looked_up(POINT, is_there, st.session_state[POINT])
 
 
 def point_from_chart(key: str) -> None:
@@ -121,6 +128,14 @@ def chart_indices(key: str) -> list[int]:
         if index is not None:
             found.append(int(index))
     return found
+
+
+def _whole(number: Any) -> int:
+    """Not negative; 0 where it is none: the URL may say anything."""
+    try:
+        return max(0, int(number))
+    except ValueError:
+        return 0
 
 
 def _point() -> manual_q.Point | None:
