@@ -46,7 +46,7 @@ def main() -> None:
                     f"The link's q is none: it takes {view.embedding.latent_dim} finite μ and as "
                     "many σ above 0. Showing the encoder's."
                 )
-            live.panel(view, axes, index, not charts.has_webgl())
+            live.panel(view, axes, index)
             live.export_button(view)
             if view.images is None:
                 point.missing_image(view)
@@ -69,7 +69,6 @@ def controls(view: View) -> tuple[int, Projection | Layout]:
 def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool) -> None:
     """The map; where it is live the panel draws q and takes the clicks on points."""
     embedding = view.embedding
-    webgl = charts.has_webgl()
     q = {
         "ellipses": axes.ellipses(embedding.mu[index], sigma_of(embedding)[index]),
         "selected": index,
@@ -81,7 +80,6 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
         axes.titles,
         prior_centre=axes.prior_centre,
         height=None,
-        webgl=webgl,
         **({} if is_live else q),
     )
     # As high as the window of the browser allows: see ui/frame.py.
@@ -97,9 +95,7 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
     st.caption(
         _of_layout(view, axes, is_live) if isinstance(axes, Layout) else _of_plane(view, is_live)
     )
-    if not webgl and len(embedding) > figures.MOST_WITHOUT_WEBGL:
-        every = figures.thinning(len(embedding))
-        st.caption(f"This browser has no WebGL, so one point in {every} is drawn.")
+    charts.thinned(figure)
     group(view)
 
 

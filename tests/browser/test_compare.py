@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browser.driver import Map, settled
+from browser.driver import NO_WEBGL, Map, settled
 from playwright.sync_api import Page, expect
 
 from vae.analysis import comparison
@@ -149,3 +149,14 @@ def test_a_row_of_the_regressions_chooses_its_point(new_page, server):
     box = canvas.bounding_box()
     page.mouse.click(box["x"] + 16, box["y"] + 36 + 60)  # the mark of the second row
     expect(page.get_by_label("Point, 0 to 358")).to_have_value(str(worse[1]))
+
+
+def test_without_webgl_both_maps_are_drawn_and_a_click_chooses_in_both(new_page):
+    page = new_page(LINK, script=NO_WEBGL)
+    expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
+    first, second = maps(page)
+    index = lonely(first)
+    page.mouse.click(*first.place(index))
+    settled(page)
+    expect(page.get_by_label("Point, 0 to")).to_have_value(str(index))
+    assert rings(second) == pytest.approx(place_of(second, index), abs=1e-3)

@@ -97,6 +97,24 @@ def test_without_webgl_the_map_is_made_of_elements_and_the_panel_works(new_page,
     assert np.abs(panel.image("canvas.mean") - decoded(model, panel.q["mu"])).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "query", "chart"),
+    [
+        ("traverse", "section=Between+points", None),
+        ("points", "", "terms_scatter"),
+        ("inference", "point=3", None),
+        ("diagnose", "check=Aggregate+posterior", None),
+        ("train", "", "film"),
+    ],
+)
+def test_without_webgl_every_page_by_a_link_shows_its_points(new_page, name, query, chart):
+    page = new_page(f"/{name}?run=digits-2d&{query}", script=NO_WEBGL)
+    drawn = page.locator((f".st-key-{chart} " if chart else "") + ".scatterlayer .point")
+    expect(drawn.first).to_be_attached()
+    settled(page)
+    expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
+
+
 def test_on_a_phone_what_is_decoded_stays_above_the_map(new_page):
     page = new_page("/?run=digits-2d&point=100", **PHONE)
     plot, panel = Map(page), Panel(page)

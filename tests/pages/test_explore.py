@@ -323,18 +323,7 @@ def test_any_number_of_latent_dimensions_has_sliders(
     assert len(app.slider) == 2 * min(latent_dim, 32)
 
 
-# Without WebGL, and to take away
-
-
-def test_without_webgl_the_map_is_drawn_in_svg(explore, panel):
-    def kinds() -> set[str]:
-        (chart,) = explore.get("plotly_chart")
-        return {trace["type"] for trace in json.loads(chart.proto.spec)["data"]}
-
-    assert kinds() == {"scattergl"}
-    panel.trigger("without_webgl", True)
-    assert not explore.exception
-    assert kinds() == {"scatter"}
+# To take away
 
 
 def test_the_page_can_be_taken_away_as_one_file(explore):

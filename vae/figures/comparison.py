@@ -47,7 +47,6 @@ def linked_map(
     ring_scale: float = 1.0,
     showlegend: bool = True,
     height: int = 400,
-    webgl: bool = True,
 ) -> go.Figure:
     """One of two maps of the same points: the chosen point ringed, the chosen group lit.
 
@@ -63,7 +62,6 @@ def linked_map(
         ring_scale: how much larger than in latent space the map shows a length.
         showlegend: of the classes; one of two maps is enough.
         height: in pixels.
-        webgl: as in `explore.latent_map`.
     """
     by_class = change is None
     figure = latent_map(
@@ -74,7 +72,6 @@ def linked_map(
         prior_centre,
         selected=selected,
         height=height,
-        webgl=webgl,
     )
     marks = [trace for trace in traces(figure) if trace.customdata is not None]  # no ring
     if not by_class:
@@ -92,7 +89,7 @@ def linked_map(
         trace.marker.opacity = opacity
         trace.selected = trace.unselected = {"marker": {"opacity": opacity}}
     if len(group):
-        _light(figure, embedding, positions, np.asarray(group), change, webgl)
+        _light(figure, embedding, positions, np.asarray(group), change)
     if ring_scale != 1:
         _scale_rings(figure, prior_centre, ring_scale)
     cy = float(prior_centre[1])
@@ -295,7 +292,6 @@ def _light(
     positions: np.ndarray,
     group: np.ndarray,
     change: np.ndarray | None,
-    webgl: bool,
 ) -> None:
     """The group once more, over all others; the points underneath take the clicks."""
     base = traces(figure)[0].marker
@@ -305,7 +301,7 @@ def _light(
             **{"color": change[group], "colorscale": CHANGE_SCALE},
             **{"cmin": base.cmin, "cmax": base.cmax},
         }
-    (figure.add_scattergl if webgl else figure.add_scatter)(
+    figure.add_scattergl(
         x=positions[group, 0],
         y=positions[group, 1],
         mode="markers",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _PARTS, _PARTS_FROM = 4, 1000  # of a class, from so many points on
 _MOST_CLASSES_ABOVE = 12
-MOST_WITHOUT_WEBGL = 4000  # points: each is an element of the page then
 
 
 def latent_map(
@@ -29,7 +28,6 @@ def latent_map(
     ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
     height: int | None = 700,
-    webgl: bool = True,
 ) -> go.Figure:
     """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
 
@@ -43,10 +41,8 @@ def latent_map(
         ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
         height: in pixels; None where the page decides.
-        webgl: False for a browser without it: SVG points, and at most MOST_WITHOUT_WEBGL of them.
     """
     figure = go.Figure()
-    every = 1 if webgl else thinning(len(positions))
     many = np.log10(len(positions))
     size = float(np.clip(13 - 2.1 * many, 3, 9))
     opacity = float(np.clip(1.5 - 0.2 * many, 0.45, 1))
@@ -57,14 +53,14 @@ def latent_map(
             for label, name, rows in theme.by_class(embedding.labels, embedding.class_names):
                 marker = {"color": theme.class_colour(label), "size": size, "opacity": opacity}
                 theme.add_points(
-                    *(figure, embedding, positions, rows[::every][part::parts], webgl),
+                    *(figure, embedding, positions, rows[part::parts]),
                     **{"name": name, "legendgroup": name, "showlegend": part == 0},
                     marker=marker,
                 )
     else:
-        rows = np.arange(0, len(positions), every)
+        rows = np.arange(len(positions))
         marker = {"size": size, "opacity": opacity, **_by_value(embedding, colour, rows)}
-        theme.add_points(figure, embedding, positions, rows, webgl, marker=marker, showlegend=False)
+        theme.add_points(figure, embedding, positions, rows, marker=marker, showlegend=False)
     if prior_centre is not None:
         _named_rings(figure, prior_centre)
     for line in ellipses:
@@ -75,11 +71,6 @@ def latent_map(
     revision = "map" if prior_centre is not None else f"map {axis_titles[0]}"
     _lay_out(figure, axis_titles, height, revision, prior_centre is not None)
     return _with_legend(figure, embedding.class_names)
-
-
-def thinning(n_points: int) -> int:
-    """One point in so many is drawn where the browser has no WebGL."""
-    return n_points // MOST_WITHOUT_WEBGL + 1
 
 
 def _by_value(embedding: Embedding, name: str, rows: np.ndarray) -> dict[str, object]:

@@ -142,12 +142,11 @@ def add_points(
     embedding: Embedding,
     positions: np.ndarray,
     rows: np.ndarray,
-    webgl: bool = True,
     **options: object,
 ) -> None:
     """Some of the points at their positions; a trace without a name says each one's class."""
     names = np.array([escaped(name) for name in embedding.class_names], dtype=object)
-    (figure.add_scattergl if webgl else figure.add_scatter)(
+    figure.add_scattergl(
         x=positions[rows, 0],
         y=positions[rows, 1],
         mode="markers",

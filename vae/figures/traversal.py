@@ -40,7 +40,6 @@ def map_of_ways(
     ways: Sequence[np.ndarray],
     stops: np.ndarray,
     height: int = 360,
-    webgl: bool = True,
 ) -> go.Figure:
     """The latent map with the ways between chosen points on it.
 
@@ -52,9 +51,8 @@ def map_of_ways(
         ways: at most two lines, each (T, 2).
         stops: the numbered places on them, shape (S, 2).
         height: in pixels.
-        webgl: as in `explore.latent_map`.
     """
-    figure = _map(embedding, positions, axis_titles, prior_centre, height, webgl, opacity=0.55)
+    figure = _map(embedding, positions, axis_titles, prior_centre, height, opacity=0.55)
     for line, dash in zip(ways, _DASHES, strict=False):
         for colour, width, its_dash in ((HALO, 7, "solid"), (Q_COLOUR, 3.5, dash)):
             figure.add_scattergl(
@@ -78,7 +76,6 @@ def map_of_groups(
     means: np.ndarray,
     end: np.ndarray,
     height: int = 360,
-    webgl: bool = True,
 ) -> go.Figure:
     """The latent map with groups A, B and C: their points lit, their means lettered, and arrows
     from B to A and from C to where the sum ends.
@@ -92,16 +89,15 @@ def map_of_groups(
         means: where their means stand, shape (3, 2).
         end: where the sum stands, shape (2,).
         height: in pixels.
-        webgl: as in `explore.latent_map`.
     """
-    figure = _map(embedding, positions, axis_titles, prior_centre, height, webgl, _FADED)
+    figure = _map(embedding, positions, axis_titles, prior_centre, height, _FADED)
     lit = np.unique(np.concatenate(groups))
     for trace in traces(figure):
         own = trace.customdata
         if own is None:
             continue
         at = lit[np.isin(lit, own)]
-        (figure.add_scattergl if webgl else figure.add_scatter)(
+        figure.add_scattergl(
             x=positions[at, 0],
             y=positions[at, 1],
             mode="markers",
@@ -206,12 +202,9 @@ def _map(
     axis_titles: tuple[str, str],
     prior_centre: np.ndarray,
     height: int,
-    webgl: bool,
     opacity: float,
 ) -> go.Figure:
-    figure = latent_map(
-        embedding, positions, "label", axis_titles, prior_centre, height=height, webgl=webgl
-    )
+    figure = latent_map(embedding, positions, "label", axis_titles, prior_centre, height=height)
     for trace in traces(figure):
         # What is chosen is drawn; plotly's own way of showing it would dim the rest once more.
         trace.marker.opacity = opacity

@@ -6,6 +6,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vae.figures import svg
+from vae.ui import webgl
 from vae.ui.session import selection
 
 _STILL = {"displayModeBar": False}
@@ -20,9 +22,15 @@ def columns(
     return first, second
 
 
-def chart(figure: go.Figure, key: str, alt: str) -> None:
-    """A figure that stands still; `alt` says what it shows to those who do not see it."""
-    st.plotly_chart(figure, key=key, config=_STILL, alt=alt)
+def chart(figure: go.Figure, key: str, alt: str, zooms: bool = False) -> None:
+    """A figure without tools; `alt` says what it shows to those who do not see it.
+
+    Args:
+        figure, key, alt: of Streamlit's.
+        zooms: under the mouse's wheel.
+    """
+    config = {**_STILL, "scrollZoom": zooms}
+    st.plotly_chart(_drawable(figure), key=key, config=config, alt=alt)
 
 
 def map_chart(figure: go.Figure, key: str, alt: str, **options: Any) -> None:
@@ -32,7 +40,7 @@ def map_chart(figure: go.Figure, key: str, alt: str, **options: Any) -> None:
         figure, key, alt: see `chart`.
         options: more of `st.plotly_chart`.
     """
-    st.plotly_chart(figure, key=key, config=_MAP, alt=alt, **options)
+    st.plotly_chart(_drawable(figure), key=key, config=_MAP, alt=alt, **options)
 
 
 def points_chart(figure: go.Figure, key: str, alt: str) -> None:
@@ -44,8 +52,15 @@ def points_chart(figure: go.Figure, key: str, alt: str) -> None:
         on_select=lambda: selection.point_from_chart(key),
         selection_mode=("points", "lasso"),
     )
+    thinned(figure)
 
 
-def has_webgl() -> bool:
-    """Whether the visitor's browser has; it is asked on Explore."""
-    return not st.session_state.get(selection.WITHOUT_WEBGL, False)
+def thinned(figure: go.Figure) -> None:
+    """Says so where the browser is not shown all points of a figure."""
+    every = 1 if webgl.is_there() else svg.thinning(figure)
+    if every > 1:
+        st.caption(f"This browser has no WebGL, so one point in {every} is drawn.")
+
+
+def _drawable(figure: go.Figure) -> go.Figure:
+    return figure if webgl.is_there() else svg.without_webgl(figure)

@@ -12,7 +12,7 @@ from vae.data.dataset import DatasetError
 from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
-from vae.ui import collector, data_choice, reading, upload
+from vae.ui import collector, data_choice, reading, upload, webgl
 from vae.ui.results import loaded, readings
 from vae.ui.session import checkpoints, link, opening, selection, widgets
 from vae.ui.session.selection import CLASS, DATA, OWN, RUN
@@ -24,8 +24,8 @@ _DATA_OF = "_data_of"  # the checkpoint that the data were last chosen for
 
 _STYLE = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
-/* What only carries bytes to the browser must leave no gap behind. */
-[class*="st-key-pack_"] { position: absolute; }
+/* What only carries bytes to and from the browser must leave no gap behind. */
+[class*="st-key-pack_"], .st-key-webgl { position: absolute; }
 /* A label that is too long for its column is wrapped, not cut. */
 [data-testid="stMetricLabel"] * { white-space: normal !important; overflow: visible; }
 .st-key-heading h2 { font-size: 1.4rem; padding: 0 0 1.1rem; line-height: 1.3; }
@@ -85,6 +85,7 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
     selection.restore(opening.query)
     with st.sidebar.container(gap="xxsmall"):
         st.html(_ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
+        webgl.ask()
         for group, pages in groups.items():
             st.html(f"<p class='group'>{group}</p>")
             for page in pages:

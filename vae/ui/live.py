@@ -44,7 +44,7 @@ def problem(view: View) -> ProgramError | None:
 
 
 @faults.fragment
-def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool) -> None:
+def panel(view: View, axes: Projection | Layout, index: int) -> None:
     """Everything beside the map; only this is run again when the hand lets go.
 
     What the hand did is taken in callbacks: a run may be cut off by the next message, and what it
@@ -54,7 +54,6 @@ def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool
         view: what is looked at.
         axes: of the map.
         index: the chosen point, as the page now shows it.
-        without_webgl: whether the page's map is drawn without.
     """
     packs = {header["id"]: data for header, data in _packs(view)}
     ids = list(packs)
@@ -88,7 +87,6 @@ def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool
         on_drawn_change=lambda: _keep_drawing(view),
         on_need_change=_forget_sent,
         on_problem_change=lambda: None,
-        on_without_webgl_change=_take_without_webgl,
     )
     sent = st.session_state.setdefault(_SENT, set())
     for place, (identity, data) in enumerate(packs.items()):
@@ -96,10 +94,9 @@ def panel(view: View, axes: Projection | Layout, index: int, without_webgl: bool
             sent.add(identity)
             _component(key=f"pack_{place}", data=data)
     selection.publish()
-    shown = (index, without_webgl, view.condition)
+    shown = (index, view.condition)
     if shown != (
         st.session_state[selection.POINT],
-        st.session_state.get(selection.WITHOUT_WEBGL, False),
         selection.condition() if view.n_classes else view.condition,
     ):
         st.rerun()
@@ -187,10 +184,6 @@ def _take_hand() -> None:
             st.session_state[selection.CLASS] = selection.OWN
         elif isinstance(label, int) and 0 <= label < MAX_CLASSES:
             st.session_state[selection.CLASS] = str(label)
-
-
-def _take_without_webgl() -> None:
-    st.session_state[selection.WITHOUT_WEBGL] = True
 
 
 def _forget_sent() -> None:

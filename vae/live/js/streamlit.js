@@ -50,7 +50,6 @@ export default function mount(mounted) {
   if (!places.has(parentElement)) {
     places.set(parentElement, place);
     Object.assign(globalThis, { elboRoom: { panel: place.panel } }); // for those who measure
-    if (!document.createElement("canvas").getContext("webgl")) mounted.setTriggerValue("without_webgl", true);
   }
   place.mounted = mounted;
   place.panel.setData(data);

@@ -53,7 +53,6 @@ def show(pair: Pair, colour: str, align: str, index: int) -> None:
                     ring_scale=moved.scale if moved and i == 1 else 1.0,
                     showlegend=i == 1,
                     height=_HEIGHT,
-                    webgl=charts.has_webgl(),
                 ),
                 key=key,
                 alt=f"The latent map of {view.run.name}",

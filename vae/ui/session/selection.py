@@ -24,7 +24,6 @@ _KEYS = (RUN, DATA, POINT, COLOUR, CLASS, OTHER, VISIT)
 _PUBLISHED = "_published"  # what the URL was last given
 _SEEN = "_seen"  # what it said before that, while a run goes on
 GROUP = "group"  # (data, indices) that a lasso chose, not in the URL
-WITHOUT_WEBGL = "without_webgl"  # the browser said so
 SPLITS = {"held-out": "test", "training": "train", "all": "all"}  # as written: in code
 
 

@@ -13,6 +13,7 @@ from vae.figures import training as figures
 from vae.runs.checkpoint import Run
 from vae.runs.status import Status
 from vae.training.film import REACH, SIDE, Frame
+from vae.ui import charts
 from vae.ui.results import loaded
 from vae.ui.results.store import RESULTS
 from vae.ui.text import plain
@@ -34,10 +35,10 @@ def film(run: Run) -> None:
         lambda: _film_figure(frames, labels, class_names),
         loaded.stamp_of_film(run),
     )
-    st.plotly_chart(
+    charts.chart(
         figure,
         key="film",
-        config={"displayModeBar": False, "scrollZoom": True},
+        zooms=True,
         alt="The latent map and the decoded lattice at the chosen epoch",
     )
     text, page, gif = st.columns([5, 1, 0.85], vertical_alignment="center", gap="small")
@@ -120,10 +121,9 @@ def curves(histories: dict[str, list[dict]]) -> None:
     """The rate-distortion plane, and each term over the epochs, of one run or several."""
     plane, terms = st.columns([1.15, 1], gap="medium")
     with plane:
-        st.plotly_chart(
+        charts.chart(
             figures.rate_distortion(histories, height=520),
             key="rate_distortion",
-            config={"displayModeBar": False},
             alt="Recon against KL, epoch by epoch",
         )
         st.caption(
@@ -141,10 +141,9 @@ def curves(histories: dict[str, list[dict]]) -> None:
             persist_state="session",
         )
         for name in ("-ELBO", "recon", "KL"):
-            st.plotly_chart(
+            charts.chart(
                 figures.training_curves(histories, name, log == "log", height=172),
                 key=f"curve_{name}",
-                config={"displayModeBar": False},
                 alt=f"{name} over the epochs, in nats per image",
             )
 

@@ -120,7 +120,6 @@ def _map_of_groups(
             axes.of(found.means.numpy()),
             axes.of(found.path(torch.tensor([strength])).numpy())[0],
             height=420,
-            webgl=charts.has_webgl(),
         ).update_layout(dragmode="lasso"),
         key="group_map",
         on_select=lambda: groups.take_lasso("group_map", fills),

@@ -114,7 +114,6 @@ def _map_of_ways(view: View, stops: list[int], ways: dict[str, Tensor]) -> None:
             axes.prior_centre,
             [axes.of(z.numpy()) for z in ways.values()],
             positions[stops],
-            webgl=charts.has_webgl(),
         ),
         key="way_map",
         on_select=lambda: chain.add_from_chart("way_map", embedding, stops),
