@@ -203,6 +203,32 @@ def handle_moves(page: Page, plot: Map, panel: Panel, name: str) -> None:
     settled(page)
 
 
+def test_a_q_too_small_to_be_seen_is_shown_enlarged_until_it_is_wide(new_page):
+    page = new_page("/?run=digits-2d&point=3&mu=-0.5,0.4&sigma=0.02,0.01")
+    Map(page)
+    panel, loupe = Panel(page), page.locator(".elbo-loupe")
+    expect(loupe).to_be_visible()
+    times = int(loupe.inner_text().removeprefix("×"))
+    green, shown = page.locator(".elbo-loupe canvas").evaluate(
+        """canvas => {
+            const {width, height} = canvas, {scaleX, scaleY} = elboRoom.panel.map.axes;
+            const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+            const is = (x, y) => data[4 * (y * width + x)] < 60
+                && data[4 * (y * width + x) + 1] > 120;
+            const half = Array.from({length: width / 2 - 5}, (_, i) => i + 5);
+            return [[half.filter((i) => is(width / 2 + i, height / 2)),
+                     half.filter((i) => is(width / 2, height / 2 - i))],
+                    [0.02 * scaleX, 0.01 * scaleY]];
+        }"""
+    )
+    for lines, sigma in zip(green, shown, strict=True):  # at 1 and at 2 sigma
+        assert [lines[0], lines[-1]] == pytest.approx([times * sigma, 2 * times * sigma], abs=2.5)
+    field = panel.field("σ₁")
+    field.fill("0.9")
+    field.press("Enter")
+    expect(loupe).to_be_hidden()
+
+
 def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, model):
     page = new_page("/?run=digits-2d&point=100")
     plot, panel = Map(page), Panel(page)

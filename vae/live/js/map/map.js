@@ -2,6 +2,7 @@ import { el } from "../dom.js";
 import { Axes } from "./axes.js";
 import { ChartPoints } from "./chart_points.js";
 import { Handles } from "./handles.js";
+import { Loupe } from "./loupe.js";
 import { Marks } from "./marks.js";
 import { Thumb } from "./thumb.js";
 import { Tiles } from "./tiles.js";
@@ -48,9 +49,11 @@ export class MapLayer {
     this.marks = new Marks();
     this.handles = new Handles(shared, this);
     this.thumb = new Thumb(shared);
+    this.loupe = new Loupe();
+    this.marks.planar.append(this.loupe.leader);
     const style = "position:absolute;pointer-events:none;overflow:hidden;z-index:3";
     this.over = el("div", { class: "elbo-map", style }, el("style", {}, FOCUS));
-    this.over.append(this.marks.svg, this.marks.stops, ...this.handles.elements, this.thumb.box);
+    this.over.append(this.marks.svg, this.marks.stops, this.loupe.box, ...this.handles.elements, this.thumb.box);
     this.watch = setInterval(() => this.attach(), 250); // a rerun may have made another chart
     this.attach();
   }
@@ -223,6 +226,7 @@ export class MapLayer {
     marks.show(!scene.isOff, plane !== null);
     this.handles.show(!scene.isOff && plane !== null);
     if (scene.isOff) {
+      this.loupe.hide();
       this.thumb.box.hidden = true;
       return;
     }
@@ -233,7 +237,9 @@ export class MapLayer {
       marks.drawQ(axes, plane, selection.q);
       marks.drawTour(axes, plane, this.tour);
       this.handles.draw(axes);
+      this.loupe.draw(axes, plane, selection.q, points);
     } else {
+      this.loupe.hide();
       const near = scene.points?.nearestTo(selection.q.mu) ?? null;
       marks.mark("chosen", points.placeOf(axes, selection.index));
       marks.mark("near", points.placeOf(axes, near));
