@@ -80,6 +80,7 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
         axes.titles,
         prior_centre=axes.prior_centre,
         height=None,
+        is_strip=axes.is_line,
         **({} if is_live else q),
     )
     # As high as the window of the browser allows: see ui/frame.py.
@@ -100,10 +101,14 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
 
 
 def _of_plane(view: View, is_live: bool) -> str:
-    text = (
-        f"{plain(view.given_what)}{len(view.embedding):,} images at their μ, the mean of "
-        f"{view.q_name}; q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
-    )
+    text = f"{plain(view.given_what)}{len(view.embedding):,} images at their μ, the mean of "
+    if view.embedding.latent_dim == 1:
+        text += (
+            f"{view.q_name}, in a row for each class; above them q, and dotted the prior p(z), "
+            "each as a share of its peak. "
+        )
+    else:
+        text += f"{view.q_name}; q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
     if is_live:
         return text + "Hover to decode, click or drag q anywhere, lasso a group."
     return text + "Click a point, or lasso a group."

@@ -18,7 +18,7 @@ from vae.bench.live import CHROMIUM_OPTIONS
 ROOT = Path(__file__).resolve().parents[2]
 LAPTOP = {"width": 1440, "height": 900}
 # How long anything is waited for. How fast it is on a loaded machine is not what is tested.
-PATIENCE_S = 40
+PATIENCE_S = 120
 
 
 def open_chromium(playwright: Playwright) -> Browser:

@@ -286,15 +286,48 @@ def test_the_manifold_is_painted_under_the_points_where_the_axes_are(new_page, m
     assert pixels()[..., 3].sum() == 0
 
 
-def test_four_dimensions_are_decoded_on_a_plane_of_principal_components(new_page, server):
-    model = VAE(ModelConfig((1, 8, 8), latent_dim=4, hidden=(16,)))
+def made(server, name: str, latent_dim: int) -> VAE:
+    """An untrained model, in a run of that name, whose pictures can be told apart."""
+    model = VAE(ModelConfig((1, 8, 8), latent_dim=latent_dim, hidden=(16,)))
     with torch.no_grad():
         for values in model.parameters():
-            values *= 2  # pictures that can be told apart
-    made = checkpoint.create(server.checkpoints / "four", model.config, TrainConfig("digits", 1))
-    checkpoint.save_model(made, model)
+            values *= 2
+    run = checkpoint.create(server.checkpoints / name, model.config, TrainConfig("digits", 1))
+    checkpoint.save_model(run, model)
+    checkpoint.save_embedding(run, embed(model, catalogue.load("digits")))
+    return model
+
+
+def test_one_dimension_is_a_strip_under_the_curves_of_q_and_of_the_prior(new_page, server):
+    model = made(server, "line", latent_dim=1)
+    page = new_page("/?run=line&point=5&manifold=1&mu=0.5&sigma=0.3")
+    plot, panel = Map(page), Panel(page)
+    curve = page.locator(".elbo-curve").last
+    points = curve.evaluate("line => [...line.points].map(({x, y}) => [x, y])")
+    plotted = plot.plot.locator(".nsewdrag").bounding_box()
+    z, share = np.array([plot.z(plotted["x"] + x, plotted["y"] + y) for x, y in points]).T
+    assert z[np.argmax(share)] == pytest.approx(0.5, abs=0.02)
+    assert share == pytest.approx(np.exp(-(((z - 0.5) / 0.3) ** 2) / 2), abs=0.02)
+
+    left, top = middle(panel.handle("mu"))
+    with dragged(page, (left, top), (-60, 45)):  # up and down means nothing
+        panel.rest()
+        assert panel.q["mu"] == pytest.approx([plot.z(left - 60, top)[0]], abs=0.02)
+        assert np.abs(panel.image("canvas.mean") - decoded(model, panel.q["mu"])).max() <= 1
+    expect(panel.handle("sigma y")).to_be_hidden()
+    row = page.locator("canvas.elbo-manifold").evaluate(
+        """() => {
+            const {isLine, painted} = elboRoom.panel.map.tiles;
+            return [isLine, [...painted.keys()].every((key) => key.endsWith(",0")), painted.size];
+        }"""
+    )
+    assert row[:2] == [True, True]
+    assert row[2] > 3
+
+
+def test_four_dimensions_are_decoded_on_a_plane_of_principal_components(new_page, server):
+    model = made(server, "four", latent_dim=4)
     embedding = embed(model, catalogue.load("digits"))
-    checkpoint.save_embedding(made, embedding)
     plane = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
 
     page = new_page("/?run=four&point=5&axes=principal+components")

@@ -10,13 +10,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from vae.figures import theme
-from vae.figures.theme import BARE, NATS, PRIOR_COLOUR, Q_COLOUR
+from vae.figures.theme import BARE, NATS, NO_HOVER, PRIOR_COLOUR, Q_COLOUR
 
 if TYPE_CHECKING:
     from vae.analysis.embedding import Embedding
 
 _PARTS, _PARTS_FROM = 4, 1000  # of a class, from so many points on
 _MOST_CLASSES_ABOVE = 12
+_STRIP = (-1.4, 1.15)  # y of a line's map: the points below 0, the densities above
 
 
 def latent_map(
@@ -28,6 +29,7 @@ def latent_map(
     ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
     height: int | None = 700,
+    is_strip: bool = False,
 ) -> go.Figure:
     """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
 
@@ -38,6 +40,7 @@ def latent_map(
         axis_titles: of x and y.
         prior_centre: where z = 0 stands, shape (2,); None where no place but a point's own means
             anything: there are no rings then, and no numbers on the axes.
+        is_strip: of one dimension, whose points stand at `strip_places` under the prior's curve.
         ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
         height: in pixels; None where the page decides.
@@ -61,7 +64,9 @@ def latent_map(
         rows = np.arange(len(positions))
         marker = {"size": size, "opacity": opacity, **_by_value(embedding, colour, rows)}
         theme.add_points(figure, embedding, positions, rows, marker=marker, showlegend=False)
-    if prior_centre is not None:
+    if is_strip:
+        _add_curve_of_prior(figure)
+    elif prior_centre is not None:
         _named_rings(figure, prior_centre)
     for line in ellipses:
         theme.add_mark(figure, line, mode="lines")
@@ -70,7 +75,32 @@ def latent_map(
     # Another layout is another map: a zoom into the last one would miss it.
     revision = "map" if prior_centre is not None else f"map {axis_titles[0]}"
     _lay_out(figure, axis_titles, height, revision, prior_centre is not None)
+    if is_strip:
+        figure.update_yaxes(
+            **{"range": _STRIP, "scaleanchor": None, "fixedrange": True, "showticklabels": False}
+        )
     return _with_legend(figure, embedding.class_names)
+
+
+def strip_places(embedding: Embedding) -> np.ndarray:
+    """Where the points of a line stand, (N, 2): x is mu, y a row for each class, scattered in it.
+
+    The scatter means nothing: it keeps points apart, and is the same at each look.
+    """
+    n_rows = max(1, len(embedding.class_names))
+    scatter = np.random.default_rng(0).uniform(0.15, 0.85, len(embedding))
+    y = -0.08 - (embedding.labels + scatter) / n_rows
+    return np.stack([embedding.mu[:, 0], y], axis=1).astype(np.float32)
+
+
+def _add_curve_of_prior(figure: go.Figure) -> None:
+    """The density of N(0, 1) over its peak."""
+    x = np.linspace(-4, 4, 161)
+    figure.add_scatter(x=x, y=np.exp(-(x**2) / 2), mode="lines", line=theme.PRIOR_LINE, **NO_HOVER)
+    figure.add_annotation(
+        **{"x": 0, "y": 1, "text": "p(z)", "showarrow": False, "yshift": 8},
+        font={"color": PRIOR_COLOUR, "size": 11},
+    )
 
 
 def _by_value(embedding: Embedding, name: str, rows: np.ndarray) -> dict[str, object]:

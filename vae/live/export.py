@@ -211,7 +211,12 @@ def _images(run: Run) -> Dataset | None:
 
 def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]) -> dict[str, Any]:
     titles = [f"z<sub>{d + 1}</sub>" for d in dims]
-    positions = (embedding.mu @ directions.T).astype(np.float32)
+    is_strip = embedding.latent_dim == 1
+    positions = (
+        figures.strip_places(embedding)
+        if is_strip
+        else (embedding.mu @ directions.T).astype(np.float32)
+    )
     return {
         colour: json.loads(
             figures.latent_map(
@@ -220,6 +225,7 @@ def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]
                 colour,
                 (titles[0], titles[1] if len(titles) > 1 else ""),
                 prior_centre=np.zeros(2),
+                is_strip=is_strip,
             ).to_json()  # pyright: ignore[reportArgumentType]
         )
         for colour in ("label", *theme.TERMS)

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from vae.analysis.embedding import Embedding
 from vae.analysis.layout import EXAGGERATION, KINDS, MOST_FITTED, NEIGHBOURS, T_SNE
+from vae.figures.explore import strip_places
 
 _COMPONENTS = "principal components"
 _LAYOUTS = {f"{kind}, a layout": kind for kind in KINDS}
@@ -39,6 +40,11 @@ class Projection:
         return self.of(np.zeros((1, len(self.origin))))[0]
 
     @property
+    def is_line(self) -> bool:
+        """Whether there is but one dimension."""
+        return len(self.origin) == 1
+
+    @property
     def is_of_dimensions(self) -> bool:
         """Whether the axes are latent dimensions themselves, not mixtures of them."""
         return bool((np.count_nonzero(self.directions, axis=1) <= 1).all())
@@ -48,8 +54,8 @@ class Projection:
         return (z - self.origin) @ self.directions.T
 
     def places(self, embedding: Embedding) -> np.ndarray:
-        """Where its points stand on the map, (N, 2)."""
-        return self.of(embedding.mu)
+        """Where its points stand on the map, (N, 2); those of a line under it, by class."""
+        return strip_places(embedding) if self.is_line else self.of(embedding.mu)
 
     def ellipses(self, mu: np.ndarray, sigma: np.ndarray) -> list[np.ndarray]:
         """The outlines of N(mu, diag(sigma^2)) at 1 and 2 sigma on the map, each (n, 2)."""
@@ -74,6 +80,7 @@ class Layout:
     positions: np.ndarray
 
     prior_centre: ClassVar[None] = None
+    is_line: ClassVar[bool] = False
     dimensions: ClassVar[tuple[int, ...]] = (0, 1)  # whose sliders come first
     instead_of: ClassVar[str] = ""
 
@@ -119,7 +126,7 @@ def choose(
     """
     D = embedding.latent_dim
     if D == 1:
-        # A line has no second direction; the map spreads it by nothing.
+        # A line has no second direction.
         return Projection(np.zeros(1), np.array([[1.0], [0.0]]), ("z₁", ""), (0,))
     if D == 2:
         return _dimensions(D, (0, 1))

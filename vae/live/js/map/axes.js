@@ -21,6 +21,11 @@ export class Axes {
     return [this.x0, this.x1, this.y0, this.y1, this.left, this.top, this.width, this.height].join();
   }
 
+  /** Whether the map is of one dimension: y means nothing in latent space. @param {Plane} plane */
+  static isLine({ directions: [, v] }) {
+    return v.length === 1;
+  }
+
   /** @param {Pair} at */
   contains([px, py]) {
     return px >= 0 && py >= 0 && px <= this.width && py <= this.height;

@@ -1,10 +1,10 @@
 import { PRIOR_COLOUR, Q_COLOUR } from "../constants.js";
 import { el, HALO, set, shape } from "../dom.js";
 import { contextOf } from "../picture.js";
+import { Axes } from "./axes.js";
 
 /**
  * @import { Pair, Plane, Q } from "../types.d.ts"
- * @import { Axes } from "./axes.js"
  * @import { ChartPoints } from "./chart_points.js"
  */
 
@@ -54,7 +54,7 @@ export class Loupe {
    */
   draw(axes, plane, q, points) {
     const [rx, ry, angle] = axes.ellipse(plane, q.sigma);
-    const times = enlargement(rx);
+    const times = Axes.isLine(plane) ? 1 : enlargement(rx);
     const at = axes.toPixels(plane, q.mu);
     const isRoom = axes.width > 5 * RADIUS && axes.height > 4 * RADIUS;
     if (times === 1 || !isRoom || !axes.contains(at)) {

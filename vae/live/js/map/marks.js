@@ -1,16 +1,19 @@
 import { PRIOR_COLOUR, Q_COLOUR } from "../constants.js";
 import { el, HALO, set, shape } from "../dom.js";
+import { Axes } from "./axes.js";
 
 /**
  * @import { Pair, Plane, Q } from "../types.d.ts"
  * @import { Tour } from "../tour.js"
- * @import { Axes } from "./axes.js"
  * @import { ChartPoints } from "./chart_points.js"
  */
 
 const STOP_STYLE =
   `position:absolute;left:-9px;top:-9px;width:18px;height:18px;border-radius:50%;background:${Q_COLOUR};` +
   "color:#fff;font:600 11px/18px var(--st-font,sans-serif);text-align:center";
+
+/** The normal density over its peak, by sigmas from the mean. @type {Pair[]} */
+const CURVE = Array.from({ length: 81 }, (_, i) => [i / 10 - 4, Math.exp(-((i / 10 - 4) ** 2) / 2)]);
 
 /** What is drawn over the chart: q, the prior, the tour, and rings around data points. */
 export class Marks {
@@ -29,8 +32,16 @@ export class Marks {
         return { radius, line: shape("ellipse", { fill: "none", stroke, "stroke-width": width }) };
       }),
     );
+    // On a line: its density, as a share of its peak.
+    this.curves = [HALO, Q_COLOUR].map((stroke) =>
+      shape("polyline", {
+        ...{ class: "elbo-curve", fill: stroke, "fill-opacity": stroke === HALO ? 0 : 0.12 },
+        ...{ stroke, "stroke-width": stroke === HALO ? 5 : 2.5 },
+      }),
+    );
     this.planar = shape("g", {});
-    this.planar.append(...this.rings.map(({ line }) => line), this.path, ...this.ellipses.map(({ line }) => line));
+    this.planar.append(...this.rings.map(({ line }) => line), this.path, ...this.curves);
+    this.planar.append(...this.ellipses.map(({ line }) => line));
     // On a layout: the chosen point, the one nearest to mu, and the one nearest to the pointer.
     const ring = { fill: "none" };
     this.points = {
@@ -57,6 +68,15 @@ export class Marks {
 
   /** @param {Axes} axes @param {Plane} plane @param {Q} q */
   drawQ(axes, plane, q) {
+    const isLine = Axes.isLine(plane);
+    for (const { line } of [...this.ellipses, ...this.rings]) line.style.display = isLine ? "none" : "";
+    const curve = isLine ? CURVE.map(([t, share]) => axes.pixels(q.mu[0] + t * q.sigma[0], share).join()) : [];
+    for (const line of this.curves) line.setAttribute("points", curve.join(" "));
+    if (!isLine) this.drawEllipses(axes, plane, q);
+  }
+
+  /** @param {Axes} axes @param {Plane} plane @param {Q} q */
+  drawEllipses(axes, plane, q) {
     const [cx, cy] = axes.toPixels(plane, q.mu);
     const [rx, ry, angle] = axes.ellipse(plane, q.sigma);
     for (const { line, radius } of this.ellipses) {

@@ -1,9 +1,9 @@
 import { el } from "../dom.js";
 import { paint } from "../picture.js";
+import { Axes } from "./axes.js";
 
 /**
  * @import { Pair, Plane, Shared } from "../types.d.ts"
- * @import { Axes } from "./axes.js"
  */
 
 const MOST_TILES = 4000; // that are kept
@@ -23,6 +23,7 @@ export class Tiles {
     this.missing = []; // [i, j, distance from the middle], the nearest last
     this.signature = ""; // of what the tiles were painted for
     this.step = 1; // of the lattice, in latent space
+    this.isLine = false;
     /** @type {Axes | null} */
     this.axes = null;
     /** @type {[number, number, number, number] | null} */
@@ -62,7 +63,8 @@ export class Tiles {
     if (signature !== this.signature) this.painted.clear();
     this.signature = signature;
     const [i0, i1] = [Math.floor(axes.x0 / step), Math.floor(axes.x1 / step)];
-    const [j0, j1] = [Math.floor(axes.y0 / step), Math.floor(axes.y1 / step)];
+    this.isLine = Axes.isLine(plane); // one row, at the foot of the map
+    const [j0, j1] = this.isLine ? [0, 0] : [Math.floor(axes.y0 / step), Math.floor(axes.y1 / step)];
     this.missing = [];
     for (let i = i0; i <= i1; i++) {
       for (let j = j0; j <= j1; j++) {
@@ -100,8 +102,9 @@ export class Tiles {
   /** @param {number} i @param {number} j @param {HTMLCanvasElement} tile */
   place(i, j, tile) {
     const axes = /** @type {Axes} */ (this.axes);
-    const [left, top] = axes.pixels(i * this.step, (j + 1) * this.step).map(Math.round);
-    const [right, bottom] = axes.pixels((i + 1) * this.step, j * this.step).map(Math.round);
+    let [left, top] = axes.pixels(i * this.step, (j + 1) * this.step).map(Math.round);
+    let [right, bottom] = axes.pixels((i + 1) * this.step, j * this.step).map(Math.round);
+    if (this.isLine) [top, bottom] = [axes.height - (right - left), axes.height];
     const gap = Math.round((right - left) * 0.06); // tells one picture from the next
     this.context.drawImage(tile, left + gap, top + gap, right - left - 2 * gap, bottom - top - 2 * gap);
     if (this.legend) this.context.clearRect(...this.legend);
