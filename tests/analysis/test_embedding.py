@@ -203,18 +203,18 @@ def test_the_table_has_a_column_for_every_quantity():
     found = embed(make(latent_dim=2), digits(40))
     table = found.table()
     assert list(table) == [
-        *("index", "label", "recon", "kl", "neg_elbo"),
-        *("kl_0", "kl_1", "mu_0", "mu_1", "sigma_0", "sigma_1"),
+        *("index", "label", "recon", "KL", "neg_ELBO"),
+        *("KL_z1", "KL_z2", "mu_z1", "mu_z2", "sigma_z1", "sigma_z2"),
     ]
     assert all(column.shape == (40,) for column in table.values())
     assert table["index"].tolist() == list(range(40))
     assert table["label"].tolist() == [found.class_names[i] for i in found.labels]
     for d in range(2):
-        assert np.array_equal(table[f"kl_{d}"], found.kl_per_dim[:, d])
-        assert np.array_equal(table[f"mu_{d}"], found.mu[:, d])
-        assert np.array_equal(table[f"sigma_{d}"], np.exp(found.logvar[:, d] / 2))
-    np.testing.assert_allclose(table["recon"] + table["kl"], table["neg_elbo"])
-    np.testing.assert_allclose(table["kl_0"] + table["kl_1"], table["kl"], rtol=1e-6)
+        assert np.array_equal(table[f"KL_z{d + 1}"], found.kl_per_dim[:, d])
+        assert np.array_equal(table[f"mu_z{d + 1}"], found.mu[:, d])
+        assert np.array_equal(table[f"sigma_z{d + 1}"], np.exp(found.logvar[:, d] / 2))
+    np.testing.assert_allclose(table["recon"] + table["KL"], table["neg_ELBO"])
+    np.testing.assert_allclose(table["KL_z1"] + table["KL_z2"], table["KL"], rtol=1e-6)
 
 
 def test_the_costliest_point_has_rank_1():

@@ -184,9 +184,8 @@ def test_a_click_on_a_point_shows_its_image_and_its_bound(webgl, request, opened
     assert np.abs(panel.image("canvas.given") - image).max() < 1
     for recon, kl, neg_elbo in panel.bound().values():
         assert kl == pytest.approx(float(embedding.kl[index]), abs=0.006)
-        # Other noise than the stored terms', and half precision.
-        tolerance = 6 * float(embedding.recon_stderr[index]) + 0.1
-        assert recon == pytest.approx(float(embedding.recon[index]), abs=tolerance)
+        # The very draws of the stored terms; weights and draws in half precision.
+        assert recon == pytest.approx(float(embedding.recon[index]), abs=0.03)
         assert neg_elbo == pytest.approx(recon + kl, abs=0.011)
     assert set(panel.bound()) == {"yours", "encoder's"}
 

@@ -8,7 +8,7 @@ from browser.driver import Panel, settled, stated_on
 from playwright.sync_api import expect
 
 POINT = 100
-NAMES = ("recon", "kl", "neg_elbo")
+NAMES = ("recon", "KL", "neg_ELBO")
 
 
 def test_the_terms_of_a_point_agree_on_the_pages_and_the_command_line(

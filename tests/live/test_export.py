@@ -278,10 +278,10 @@ def run(checkpoints, tiny_run) -> checkpoint.Run:
 
 def test_without_the_data_the_map_is_there_without_its_images(small_plotly, run, somewhere):
     elements = Elements(export.of_run(run))
-    assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels"}
+    assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels", "eps"}
     somewhere.touch()
     elements = Elements(export.of_run(run))
-    assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels", "images"}
+    assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels", "eps", "images"}
 
 
 def test_images_that_are_not_those_of_the_map_are_left_out(small_plotly, run, somewhere):

@@ -54,7 +54,7 @@ def test_a_filter_that_leaves_fewer_pages_shows_the_last_of_them(points):
 def test_the_class_summary_is_the_mean_of_the_points(points, embedding):
     summary = points.dataframe[1].value
     frame = pd.DataFrame(embedding.table())
-    expected = frame.groupby("label")["neg_elbo"].mean()
+    expected = frame.groupby("label")["neg_ELBO"].mean()
     assert summary["-ELBO"].to_dict() == pytest.approx(expected.to_dict())
     assert summary["points"].sum() == len(embedding)
 
@@ -72,8 +72,8 @@ def test_the_downloads_hold_what_the_command_line_writes(points, embedding):
     csv = pd.read_csv(io.BytesIO(tables.as_csv(embedding)))
     parquet = pd.read_parquet(io.BytesIO(tables.as_parquet(embedding)))
     assert list(csv.columns) == list(parquet.columns) == list(embedding.table())
-    assert csv["neg_elbo"].to_numpy() == pytest.approx(embedding.neg_elbo)
-    assert parquet["neg_elbo"].to_numpy() == pytest.approx(embedding.neg_elbo)
+    assert csv["neg_ELBO"].to_numpy() == pytest.approx(embedding.neg_elbo)
+    assert parquet["neg_ELBO"].to_numpy() == pytest.approx(embedding.neg_elbo)
 
 
 # Drawings

@@ -92,17 +92,21 @@ class Embedding:
         }
 
     def table(self) -> dict[str, np.ndarray]:
-        """One column per quantity, one row per point, as `terms` and the downloads write it."""
+        """One column per quantity, one row per point, as `terms` and the downloads write it.
+
+        The columns are called as on screen, dimensions from z1 on; but for -ELBO, as what begins
+        with a minus is a formula to a spreadsheet.
+        """
         names = np.array(self.class_names, dtype=object)
         columns = {
             "index": np.arange(len(self)),
             "label": names[self.labels],
             "recon": self.recon,
-            "kl": self.kl,
-            "neg_elbo": self.neg_elbo,
+            "KL": self.kl,
+            "neg_ELBO": self.neg_elbo,
         }
-        for name, values in (("kl", self.kl_per_dim), ("mu", self.mu), ("sigma", self.sigma)):
-            columns |= {f"{name}_{d}": values[:, d] for d in range(self.latent_dim)}
+        for name, values in (("KL", self.kl_per_dim), ("mu", self.mu), ("sigma", self.sigma)):
+            columns |= {f"{name}_z{d + 1}": values[:, d] for d in range(self.latent_dim)}
         return columns
 
 

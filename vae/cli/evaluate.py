@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         "terms",
         _terms,
         "write the terms of every point as CSV or Parquet",
-        "Columns: index, label, recon, kl, neg_elbo, then kl, mu and sigma of each dimension; with "
+        "Columns: index, label, recon, KL, neg_ELBO, then KL, mu and sigma of each dimension; with "
         "--log-px also log_px, its error and the gap.",
     )
     _add_common(evaluate)

@@ -14,6 +14,7 @@ import plotly.offline
 from vae import formats
 from vae.analysis.embedding import Embedding, embed
 from vae.config import ForeignModel, ModelConfig
+from vae.core import gaussian
 from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.dataset import Dataset, DatasetError
@@ -30,6 +31,7 @@ from vae.runs.checkpoint import Run
 # Above this many weights the page holds them in half precision: what ships moves by 0.003 nats at
 # most on average, and by 0.03 at a single point.
 HALF_ABOVE = 100_000
+_MOST_NOISE_BYTES = 4_000_000
 _PLOTLY_BYTES = 1_470_000  # of plotly.js, packed
 
 
@@ -94,10 +96,12 @@ def page(
     half = model.n_parameters > HALF_ABOVE
     done = f" {images.note}." if images is not None and images.note else ""
     model_pack = pack.model_pack(model, trained_on or embedding.dataset, half)
+    noise = _noise(embedding)
     points_pack = pack.points_pack(
         embedding,
         None if images is None else images.images.numpy(),
         labels=embedding.labels.astype(np.int32),
+        **({} if noise is None else {"eps": noise}),
     )
     dims = _shown_dimensions(embedding)
     directions = np.zeros((2, embedding.latent_dim))
@@ -111,13 +115,14 @@ def page(
             f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
             f"mean of q(z|x); {given}q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
             "Hover to decode, click a point, or drag q anywhere. Terms are in nats per image, "
-            f"equation (6).{done}"
+            f"equation (6){_own_draws(embedding)}.{done}"
         ),
         "class_names": list(embedding.class_names),
         "classes": told.classes(model.config.n_classes, names, condition),
         "figures": _figures(embedding, directions, dims),
         "plane": told.plane(np.zeros(embedding.latent_dim), directions, dims),
         "ranges": told.ranges(embedding),
+        "n_samples": embedding.n_samples,
         "model": pack.header_of(model_pack)["id"],
         "points": pack.header_of(points_pack)["id"],
     }
@@ -195,7 +200,8 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
     weights = model.n_parameters * (2 if model.n_parameters > HALF_ABOVE else 4)
     # Weights and places hardly compress, pictures of digits to about a fifth; base64 adds a third.
     pixels = 0 if images is None else images.images.numel() // 5
-    return (_PLOTLY_BYTES + weights + 40 * len(embedding) + pixels) * 4 // 3
+    noise = _noise_bytes(embedding) if _noise_bytes(embedding) <= _MOST_NOISE_BYTES else 0
+    return (_PLOTLY_BYTES + weights + 40 * len(embedding) + noise + pixels) * 4 // 3
 
 
 def _images(run: Run) -> Dataset | None:
@@ -207,6 +213,27 @@ def _images(run: Run) -> Dataset | None:
     except DatasetError:
         return None
     return images if images.image_shape == run.model_config.image_shape else None
+
+
+def _noise_bytes(embedding: Embedding) -> int:
+    return len(embedding) * embedding.n_samples * embedding.latent_dim * 2
+
+
+def _noise(embedding: Embedding) -> np.ndarray | None:
+    """The draws behind the stored terms as float16, (N, S, D), so that the page gives those terms;
+    None where they would be too much.
+    """
+    if _noise_bytes(embedding) > _MOST_NOISE_BYTES:
+        return None
+    D, S = embedding.latent_dim, embedding.n_samples
+    noise = gaussian.noise_of_points(range(len(embedding)), S, D, embedding.seed)
+    return noise.transpose(0, 1).numpy().astype(np.float16)
+
+
+def _own_draws(embedding: Embedding) -> str:
+    if _noise_bytes(embedding) <= _MOST_NOISE_BYTES:
+        return ""
+    return "; recon is of other draws than in the tables, so they differ by its error"
 
 
 def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 // The exported page: unpacks what lies in the file and shows it; see vae/live/export.py.
 
 import { bytesOf } from "./bytes.js";
-import { PRIOR_COLOUR, SIGMA_RANGE } from "./constants.js";
+import { MOST_SAMPLES, PRIOR_COLOUR, SIGMA_RANGE } from "./constants.js";
 import { el } from "./dom.js";
+import { noise } from "./noise.js";
 import { keep, unpack } from "./pack.js";
 import { Panel } from "./panel/panel.js";
 
@@ -20,6 +21,7 @@ import { Panel } from "./panel/panel.js";
  * @property {Record<string, Figure>} figures
  * @property {Plane} plane
  * @property {Range[]} ranges
+ * @property {number} n_samples behind the stored terms
  * @property {string} model
  * @property {string} points
  */
@@ -85,8 +87,16 @@ async function drawMap(page) {
 
 /** What the panel is told of a point, by its index. @param {PageData} page */
 async function pointsOf(page) {
-  const { mu, logvar, labels } = unpack(await part("points")).arrays;
+  const { mu, logvar, labels, eps } = unpack(await part("points")).arrays;
   const D = page.ranges.length;
+  const drawn = page.n_samples * D; // numbers of a point's own noise
+  /** The noise behind a point's stored terms, and more where more samples are asked for. @param {number} index */
+  const noiseOf = (index) => {
+    if (!eps) return undefined;
+    const values = noise(index + 1, Math.max(drawn, MOST_SAMPLES * D));
+    values.set(eps.subarray(index * drawn, (index + 1) * drawn));
+    return values;
+  };
   /** @param {Float32Array} array @param {number} index @param {(value: number) => number} f */
   const row = (array, index, f) => Array.from(array.subarray(index * D, (index + 1) * D), f);
   const sigmaOf = (/** @type {number} */ v) => Math.min(SIGMA_RANGE[1], Math.max(SIGMA_RANGE[0], Math.exp(v / 2)));
@@ -94,12 +104,14 @@ async function pointsOf(page) {
     /** @type {Told} */ ({
       ...{ model: page.model, points: page.points, plane: page.plane, ranges: page.ranges },
       classes: page.classes,
+      settings: { S: Math.min(page.n_samples, MOST_SAMPLES) },
       point: {
         class: labels[index],
         id: { run: page.name, data: "page", split: "page", index },
         label: page.class_names[labels[index]],
         mu: row(mu, index, Number),
         sigma: row(logvar, index, sigmaOf),
+        eps: noiseOf(index),
       },
     });
 }

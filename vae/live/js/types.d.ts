@@ -34,7 +34,7 @@ export interface Point {
   mu: number[];
   sigma: number[];
   x?: string | null;
-  eps?: string;
+  eps?: string | Float32Array;
 }
 
 /** The plane in latent space that a map shows. */

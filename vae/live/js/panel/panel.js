@@ -184,7 +184,7 @@ export class Panel {
         ? Float32Array.from(bytesOf(point.x), (v) => v / 255)
         : (scene.points?.imageOf(point.id.index) ?? null);
     }
-    selection.eps = point.eps ? floatsOf(point.eps) : null;
+    selection.eps = typeof point.eps === "string" ? floatsOf(point.eps) : (point.eps ?? null);
   }
 
   /** A click on a data point: q is its posterior at once, the rest follows from the server. */
