@@ -1,12 +1,14 @@
 """Explore: where does the data live, and what is here?"""
 
+from collections.abc import Iterator
+
 import streamlit as st
 
 from vae.analysis import answers
 from vae.figures import explore as figures
 from vae.live.panel import sigma_of
 from vae.live.recording import UnsupportedLayer
-from vae.ui import charts, frame, heading, images, live, point, projection, sliders
+from vae.ui import charts, frame, heading, images, live, point, projection, sliders, words
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
 from vae.ui.session import manual_q, selection, widgets
@@ -93,25 +95,40 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
             alt="The latent map: each point is where the encoder puts one image",
             height="stretch",
         )
-    st.caption(
-        _of_layout(view, axes, is_live) if isinstance(axes, Layout) else _of_plane(view, is_live)
-    )
+    if isinstance(axes, Layout):
+        st.caption(_of_layout(view, axes, is_live))
+    else:
+        words.caption("map_words", *_of_plane(view, is_live))
     charts.thinned(figure)
     group(view)
 
 
-def _of_plane(view: View, is_live: bool) -> str:
-    text = f"{plain(view.given_what)}{len(view.embedding):,} images at their μ, the mean of "
-    if view.embedding.latent_dim == 1:
-        text += (
-            f"{view.q_name}, in a row for each class; above them q, and dotted the prior p(z), "
-            "each as a share of its peak. "
-        )
+def _of_plane(view: View, is_live: bool) -> Iterator[str | dict[str, str]]:
+    """What the map shows; its words are explained where they stand."""
+    yield f"{view.given_what}{len(view.embedding):,} images at their "
+    yield words.of("μ")
+    if view.has_encoder:
+        yield "; "
+        yield words.of("q")
+        yield ", in place of the "
+        yield words.of("posterior")
     else:
-        text += f"{view.q_name}; q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
+        yield "; q, as there is no encoder, near the "
+        yield words.of("posterior")
+    if view.embedding.latent_dim == 1:
+        yield ", over them, and dotted the "
+        yield words.of("prior")
+        yield ", each as a share of its peak. "
+    else:
+        yield ", at 1 and 2 σ; dotted: the "
+        yield words.of("prior")
+        yield " at 1, 2, 3 σ. "
     if is_live:
-        return text + "Hover to decode, click or drag q anywhere, lasso a group."
-    return text + "Click a point, or lasso a group."
+        yield "Hover to decode, drag q, lasso a group. Beneath: the "
+        yield words.of("manifold")
+        yield "."
+    else:
+        yield "Click a point, or lasso a group."
 
 
 def _of_layout(view: View, axes: Layout, is_live: bool) -> str:

@@ -6,6 +6,8 @@ import pytest
 from browser.driver import Map, Panel, dragged, middle, ring
 from playwright.sync_api import Page, expect
 
+from vae.lessons.glossary import GLOSSARY
+
 AGAIN = "sessionStorage.length"  # a script of its own gives a test a window of its own
 
 
@@ -55,7 +57,10 @@ def test_a_word_says_what_it_means_and_where_it_comes_from(new_page, how):
     touch = {"has_touch": True} if how == "finger" else {}
     page = new_page("/?run=digits-2d&point=100", **touch)
     Panel(page).rest()
-    word, note = page.locator(".bound button.word", has_text="KL"), page.locator(".note")
+    word, note = (
+        page.locator(".bound button.word", has_text="KL"),
+        page.locator(".st-key-live .note"),
+    )
     expect(note).to_be_hidden()
     if how == "mouse":
         word.hover()
@@ -76,3 +81,21 @@ def test_a_word_says_what_it_means_and_where_it_comes_from(new_page, how):
         page.get_by_role("heading", name="How far is one Gaussian from another?")
     ).to_be_visible()
     assert "point=100" in page.url
+
+
+@pytest.mark.parametrize("name", ["q", "posterior", "prior", "manifold"])
+def test_the_words_of_the_maps_caption_are_explained_by_mouse_and_keyboard(new_page, name):
+    page = new_page("/?run=digits-2d")
+    caption = page.locator(".st-key-map_words")
+    word, note = caption.get_by_role("button", name=name, exact=True), caption.locator(".note")
+    expect(note).to_be_hidden()
+    word.hover()
+    expect(note).to_contain_text(GLOSSARY[name].sentence)
+    expect(note).to_contain_text(GLOSSARY[name].equation)
+    expect(note).to_be_in_viewport(ratio=1)
+    page.mouse.move(5, 5)
+    expect(note).to_be_hidden()
+    word.focus()
+    expect(note).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(note).to_be_hidden()

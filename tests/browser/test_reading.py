@@ -23,7 +23,7 @@ def test_a_decoder_alone_gives_a_map_and_answers_the_hand(new_page, model, tmp_p
     torch.save(state, tmp_path / "half.pt")
     page = opened(new_page, tmp_path / "half.pt")
     expect(page.get_by_text("is a decoder alone: it holds no encoder")).to_be_visible()
-    expect(page.get_by_text("the mean of p(z|x), as there is no encoder")).to_be_visible()
+    expect(page.get_by_text("q, as there is no encoder, near the posterior")).to_be_visible()
     settled(page)
     page.keyboard.press("Escape")
     plot, panel = Map(page), Panel(page)

@@ -1,5 +1,6 @@
 """What the sentence under the heading of Explore says."""
 
+import json
 import re
 
 from streamlit.testing.v1 import AppTest
@@ -16,3 +17,10 @@ def stated(text: str) -> list[float]:
 def stated_terms(app: AppTest) -> list[float]:
     """The same of a page."""
     return stated("\n".join(element.value for element in app.markdown))
+
+
+def captions(app: AppTest) -> str:
+    """The captions of a page whose words are explained, as they are read."""
+    told = [element.proto.json for element in app.get("bidi_component")]
+    parts = [part for text in told if text.startswith("[") for part in json.loads(text)]
+    return "".join(part if isinstance(part, str) else part["text"] for part in parts)

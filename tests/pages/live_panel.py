@@ -22,12 +22,18 @@ class LivePanel:
         return [element.proto for element in self.app.get("bidi_component")]
 
     @property
+    def _panels(self) -> list[Any]:
+        """Captions are told a list, the panel is told an object."""
+        told = [proto for proto in self._protos if proto.WhichOneof("data") == "json"]
+        return [proto for proto in told if proto.json.startswith("{")]
+
+    @property
     def is_there(self) -> bool:
-        return any(proto.WhichOneof("data") == "json" for proto in self._protos)
+        return bool(self._panels)
 
     @property
     def _proto(self) -> Any:
-        (found,) = (proto for proto in self._protos if proto.WhichOneof("data") == "json")
+        (found,) = self._panels
         return found
 
     @property

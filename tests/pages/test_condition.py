@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pages.answers import stated_terms
+from pages.answers import captions, stated_terms
 from streamlit.testing.v1 import AppTest
 
 from vae.analysis.embedding import embed
@@ -61,7 +61,7 @@ def test_the_terms_are_those_of_the_class(conditional, trained):
         expected = [found.recon[17], found.kl[17], found.neg_elbo[17]]
         assert stated_terms(conditional) == pytest.approx(expected, abs=0.006)
     assert conditional.query_params["class"] in ("3", ["3"])
-    assert "Given class 3" in text(conditional)
+    assert "Given class 3" in captions(conditional)
 
 
 def test_log_px_of_a_point_is_that_of_its_label(conditional, trained):

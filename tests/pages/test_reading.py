@@ -3,7 +3,7 @@
 import pytest
 import torch
 from formats import strangers
-from pages.answers import stated_terms
+from pages.answers import captions, stated_terms
 from pages.conftest import APP
 from streamlit.testing.v1 import AppTest
 
@@ -93,4 +93,4 @@ def test_a_decoder_alone_says_so_over_its_map(app, checkpoints):
     assert not app.error
     assert not warnings(app)
     assert any("a decoder alone: it holds no encoder" in box.value for box in app.info)
-    assert any("p(z|x), as there is no encoder" in box.value for box in app.caption)
+    assert "q, as there is no encoder, near the posterior" in captions(app)

@@ -24,6 +24,21 @@ GLOSSARY = {
     "decoder": Word("The network that makes an image of a place z in latent space.", "z → E[x|z]"),
     "μ": Word("The mean of q: where the encoder puts the image.", "z = μ + σ ε", _LOSS),
     "σ": Word("The width of q: how sure the encoder is of each dimension.", "z = μ + σ ε", _LOSS),
+    "ε": Word(
+        "The noise that makes z a sample of q; with other ε the samples are others.",
+        "z = μ + σ ε, ε ~ N(0, 1)",
+        _LOSS,
+    ),
+    "q": Word("What the encoder says of z when it sees x: a Gaussian.", "q(z|x) = N(μ, σ²)", _LOSS),
+    "prior": Word(
+        "What is said of z before any image is seen: a standard Gaussian.", "p(z) = N(0, 1)", _KL
+    ),
+    "posterior": Word(
+        "Which z could have made x, given the decoder; q stands in for it.",
+        "p(z|x) ∝ p(x|z) p(z)",
+        _LOSS,
+    ),
+    "manifold": Word("All that the decoder can make: each place of the map decoded.", "z → E[x|z]"),
     "nats": Word("The unit of a cost in natural logarithms: one nat is 1.44 bits."),
     "KL": Word("What it costs that q differs from the prior.", "½ Σ (μ² + σ² − 1 − log σ²)", _KL),
     "recon": Word(

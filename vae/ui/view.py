@@ -74,11 +74,9 @@ class View:
         return self.model.given(torch.as_tensor(self.embedding.labels[points]))
 
     @property
-    def q_name(self) -> str:
-        """What mu and sigma are of, for a caption: of a decoder alone there is no q."""
-        if isinstance(self.run, ForeignRun) and self.run.card.no_encoder:
-            return "p(z|x), as there is no encoder"
-        return "q(z|x)"
+    def has_encoder(self) -> bool:
+        """Whether mu and sigma are an encoder's; of a decoder alone they are the posterior's."""
+        return not (isinstance(self.run, ForeignRun) and self.run.card.no_encoder)
 
     @property
     def given_what(self) -> str:

@@ -41,9 +41,9 @@ export class Panel {
       ...this.settings.values,
       ...this.classes.message,
     }));
-    this.settings = new Settings(this.frames, this.scene, this.sender);
-    this.classes = new Classes(this.frames, this.scene, this.selection, this.sender);
     this.words = new Words(host.can("drawn"));
+    this.settings = new Settings(this.frames, this.scene, this.sender, this.words);
+    this.classes = new Classes(this.frames, this.scene, this.selection, this.sender);
     /** @type {Shared} */
     this.shared = {
       words: this.words,

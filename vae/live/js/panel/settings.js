@@ -6,12 +6,13 @@ import { button, el, toggle } from "../dom.js";
  * @import { Frames } from "./frames.js"
  * @import { Scene } from "./scene.js"
  * @import { Sender } from "./sender.js"
+ * @import { Words } from "./words.js"
  */
 
 /** How q is shown: the noise, the number of samples, and three switches. */
 export class Settings {
-  /** @param {Frames} frames @param {Scene} scene @param {Sender} sender */
-  constructor(frames, scene, sender) {
+  /** @param {Frames} frames @param {Scene} scene @param {Sender} sender @param {Words} words */
+  constructor(frames, scene, sender, words) {
     this.frames = frames;
     this.scene = scene;
     this.sender = sender;
@@ -28,12 +29,13 @@ export class Settings {
     const limits = { min: "1", max: `${MOST_SAMPLES}`, step: "1" };
     this.range = el("input", { type: "range", ...limits, "aria-label": "number of samples" });
     this.count = el("output");
-    this.seed = el("output", { class: "seed" });
+    this.seed = el("output");
     this.range.addEventListener("input", () => this.change({ S: Number(this.range.value) }, "q"));
     this.range.addEventListener("change", () => sender.send());
     this.element = el("div", { class: "bar" }, el("label", {}, "samples ", this.range, this.count));
     const resample = button("Resample", () => this.resample(), { title: "other ε" });
-    this.element.append(resample, this.seed, el("span", { class: "spring" }), this.buttons.smooth);
+    const noise = el("span", { class: "seed" }, words.of("ε"), " of ", this.seed);
+    this.element.append(resample, noise, el("span", { class: "spring" }), this.buttons.smooth);
   }
 
   /** What a link or an earlier visit says, once. */

@@ -44,7 +44,10 @@ export class Words {
     const around = /** @type {HTMLElement} */ (this.note.parentElement).getBoundingClientRect();
     const box = at.getBoundingClientRect();
     const left = Math.max(0, Math.min(box.left - around.left, around.width - this.note.offsetWidth));
-    Object.assign(this.note.style, { left: `${left}px`, top: `${box.bottom - around.top + 5}px` });
+    const height = this.note.offsetHeight + 5;
+    const isBelow = box.bottom + height <= document.documentElement.clientHeight;
+    const top = (isBelow ? box.bottom + 5 : box.top - height) - around.top;
+    Object.assign(this.note.style, { left: `${left}px`, top: `${top}px` });
   }
 
   /** After a moment, in which the pointer can go from the word to its note. */
