@@ -15,12 +15,14 @@ from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
 from vae.ui import faults, frame, heading
 from vae.ui.results import loaded
+from vae.ui.session import checkpoints, selection
 from vae.ui.text import nats, plain
 from vae.ui.train import charts, form, own_data
 
 frame.require("pages/train.py")
 
 WATCHED = "watched"
+FOLLOWED = "followed"  # the selected checkpoint that WATCHED last followed
 DELETED = "deleted"  # where the run lies that was deleted last
 PROBLEM = "problem"  # what could not be done, to be said after the rerun
 _MOST_NAMED = 3  # of the runs that one waits for
@@ -71,12 +73,11 @@ def bench() -> None:
     states = {run.name: read_status(run.path) for run in runs}
     active = any(status.state in ("running", "queued") for status in states.values())
     names = [run.name for run in sorted(runs, key=lambda run: recency(run, states), reverse=True)]
-    if st.session_state.get(WATCHED) not in names:
-        # What a link names, unless something is being trained at this moment.
-        linked = st.query_params.get("run") if states[names[0]].state != "running" else None
-        st.session_state[WATCHED] = linked if linked in names else names[0]
+    choose_watched(names, is_training=states[names[0]].state == "running")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.selectbox("Run", names, key=WATCHED, persist_state="session", width=150)
+        name = st.selectbox(
+            "Run", names, key=WATCHED, persist_state="session", width=150, on_change=select_watched
+        )
         view = st.segmented_control(
             "View",
             VIEWS,
@@ -94,6 +95,43 @@ def bench() -> None:
         )
     else:
         faults.fragment(watch, run_every)(run, states[name].state, view)
+    if states[name].state == "finished":
+        onward(run)
+
+
+def choose_watched(names: list[str], is_training: bool) -> None:
+    """The run that is selected everywhere, unless something is being trained at this moment."""
+    selected = st.session_state.get(selection.RUN)
+    is_new = selected != st.session_state.get(FOLLOWED)
+    if st.session_state.get(WATCHED) not in names or (is_new and not is_training):
+        st.session_state[FOLLOWED] = selected
+        is_here = selected in names and not is_training
+        st.session_state[WATCHED] = selected if is_here else names[0]
+
+
+def select_watched() -> None:
+    """A run that is chosen here is selected everywhere, once it can be opened."""
+    name = st.session_state[WATCHED]
+    if name in {run.name for run in checkpoints.found()[0]}:
+        st.session_state[selection.RUN] = st.session_state[FOLLOWED] = name
+
+
+def onward(run: Run) -> None:
+    """What a finished run is looked at with."""
+    with st.container(horizontal=True, gap="medium"):
+        for page, text, icon in (
+            ("traverse", "What does each dimension do?", "view_module"),
+            ("points", "Which images cost most?", "table_rows"),
+            ("diagnose", "Is it healthy?", "stethoscope"),
+            ("compare", "Better than another?", "compare_arrows"),
+        ):
+            st.page_link(
+                f"pages/{page}.py",
+                label=text,
+                icon=f":material/{icon}:",
+                query_params={"run": run.name},
+                width="content",
+            )
 
 
 def recency(run: Run, states: dict[str, Status]) -> tuple[bool, float]:

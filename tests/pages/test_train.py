@@ -116,6 +116,31 @@ def test_a_link_of_the_finished_run_leads_to_explore(train):
     assert {metric.label: metric.value for metric in train.metric}["epochs, finished"] == "2 of 2"
 
 
+def test_one_checkpoint_is_selected_on_this_page_and_on_the_others(train, checkpoints, tiny_run):
+    tiny_run(checkpoints / "other")
+    train.run()
+    train.sidebar.selectbox(key="pick_run").set_value("other").run()
+    assert train.selectbox(key="watched").value == "other"
+    train.selectbox(key="watched").set_value("tiny").run()
+    assert train.sidebar.selectbox(key="pick_run").value == "tiny"
+    train.switch_page("pages/explore.py").run()
+    assert train.sidebar.selectbox(key="pick_run").value == "tiny"
+
+
+@pytest.mark.parametrize(("is_here", "expected"), [(True, "mnist"), (False, "digits")])
+def test_the_form_begins_with_the_selected_data_if_they_can_be_trained_on_at_once(
+    app, checkpoints, tiny_run, monkeypatch, is_here, expected
+):
+    from vae.data.dataset import Source
+
+    tiny_run(checkpoints / "tiny")
+    app.session_state["data"] = "mnist held-out"
+    monkeypatch.setattr(Source, "is_here", lambda _, split: is_here)
+    app.run()
+    app.switch_page("pages/train.py").run()
+    assert app.selectbox(key="train_data").value == expected
+
+
 def text(app: AppTest, label: str, value: str) -> None:
     next(box for box in app.text_input if box.label == label).set_value(value).run()
 

@@ -249,14 +249,15 @@ def _model_card(listed: AnyRun) -> None:
             "held-out KL": f"{nats(terms.kl)} nats",
             "held-out -ELBO": f"{nats(terms.neg_elbo)} nats",
         }
-    st.html(
-        "<dl class='card'>"
-        + "".join(
-            f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
-            for name, value in rows.items()
+    with st.expander("The model", expanded=True, key="card", type="compact"):
+        st.html(
+            "<dl class='card'>"
+            + "".join(
+                f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
+                for name, value in rows.items()
+            )
+            + "</dl>"
         )
-        + "</dl>"
-    )
     if isinstance(run, ForeignRun):
         reading.facts(run, verdict)
 

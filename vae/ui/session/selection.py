@@ -70,6 +70,11 @@ def data() -> tuple[str, str]:
     return name, SPLITS.get(split) or split
 
 
+def data_name() -> str:
+    """The data set's name; "" where nothing is selected."""
+    return data()[0] if DATA in st.session_state else ""
+
+
 def condition() -> Condition:
     """What models with a condition are given: each point's own label, or a class."""
     chosen = st.session_state.get(CLASS, OWN)

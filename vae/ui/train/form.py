@@ -19,6 +19,7 @@ from vae.runs.checkpoint import Run
 from vae.training import presets
 from vae.training.device import choose_device, fastest_precision
 from vae.ui.results import loaded
+from vae.ui.session import selection
 from vae.ui.text import plain
 from vae.ui.train import own_data
 
@@ -124,8 +125,10 @@ def _data() -> tuple[str, Source]:
     options = [name for name in catalogue.names() if not catalogue.describe(name).is_given]
     if (added := own_data.take_added()) in options:
         st.session_state[_DATA] = added
-    if st.session_state.get(_DATA, options[0]) not in options:  # of a run whose data are gone
-        st.session_state[_DATA] = options[0]
+    if st.session_state.get(_DATA) not in options:  # at first, or of a run whose data are gone
+        selected = selection.data_name()
+        can_train = selected in options and catalogue.describe(selected).is_here("train")
+        st.session_state[_DATA] = selected if can_train else options[0]
     data = st.selectbox(
         "Data",
         options,
