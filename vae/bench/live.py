@@ -202,14 +202,20 @@ def _scattered(n: int, config: ModelConfig, dataset: str) -> Embedding:
 
 
 @contextlib.contextmanager
-def serve(script: Path, checkpoints: Path) -> Iterator[str]:
-    """A Streamlit server on loopback for as long as the block lasts; yields its address."""
-    with serve_process(script, checkpoints) as (url, _):
+def serve(script: Path, checkpoints: Path, root: Path = ROOT) -> Iterator[str]:
+    """A Streamlit server on loopback for as long as the block lasts; yields its address.
+
+    Args:
+        script: what it runs.
+        checkpoints: the folder of the runs.
+        root: of the project whose library it imports.
+    """
+    with serve_process(script, checkpoints, root) as (url, _):
         yield url
 
 
 @contextlib.contextmanager
-def serve_process(script: Path, checkpoints: Path) -> Iterator[tuple[str, int]]:
+def serve_process(script: Path, checkpoints: Path, root: Path = ROOT) -> Iterator[tuple[str, int]]:
     """The same; yields its process id, too."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -219,8 +225,8 @@ def serve_process(script: Path, checkpoints: Path) -> Iterator[tuple[str, int]]:
             *(sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}"),
             *("--server.address=127.0.0.1", "--server.headless=true"),
         ],
-        cwd=ROOT,
-        env={**os.environ, "VAE_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(ROOT)},
+        cwd=root,
+        env={**os.environ, "VAE_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vae.cli.common import Commands
 
-_WHAT = ("train", "live", "busy", "inference", "classroom", "wild")
+_WHAT = ("train", "live", "busy", "inference", "classroom", "opening", "wild")
 
 
 def add(commands: Commands) -> None:
@@ -20,11 +20,18 @@ def add(commands: Commands) -> None:
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
         "posterior against the points, the grid's nodes, and importance sampling. classroom: "
-        "thirty visitors at one server. wild: how many checkpoints of a folder are opened, and "
-        "read as the classes that made them (`python tests/wild/make.py` makes such a folder).",
+        "thirty visitors at one server. opening: from the address to a map that answers, on a "
+        "server that was just started and on one that was not. wild: how many checkpoints of a "
+        "folder are opened, and read as the classes that made them (`python tests/wild/make.py` "
+        "makes such a folder).",
     )
     bench.add_argument("what", choices=_WHAT, metavar="|".join(_WHAT))
-    bench.add_argument("folder", nargs="?", type=Path, help="wild: the checkpoints that were made")
+    bench.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="wild: the checkpoints that were made; opening: another version of the project",
+    )
     bench.add_argument(
         "-v", "--verbose", action="store_true", help="wild: a line for each file, too"
     )
@@ -39,5 +46,9 @@ def add(commands: Commands) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     main = import_module(f"vae.bench.{options.what}").main
-    more = {"inference": (options.plot,), "wild": (options.folder, options.verbose, options.wider)}
+    more = {
+        "inference": (options.plot,),
+        "opening": (options.folder,),
+        "wild": (options.folder, options.verbose, options.wider),
+    }
     main(options.json, *more.get(options.what, ()))
