@@ -6,7 +6,7 @@ from vae.errors import UserError
 from vae.formats import AnyRun
 from vae.ui import frame, heading, sections
 from vae.ui.compare import maps, partner, runs, terms
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 from vae.ui.view import View, chosen_view, point_picker
 
 frame.require("pages/compare.py")
@@ -29,7 +29,7 @@ def main() -> None:
     try:
         pair = partner.load(view, other)
     except UserError as error:
-        st.error(f"{plain(other.name)} cannot be compared: {plain(str(error))}.")
+        st.error(f"{plain(other.name)} cannot be compared: {explained(error)}.")
         section = choose_section((PLANE, SETTINGS))  # what can be said without points
     else:
         terms.headline(pair)

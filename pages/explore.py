@@ -12,7 +12,7 @@ from vae.ui import charts, frame, heading, images, live, point, projection, slid
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
 from vae.ui.session import manual_q, selection, widgets
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 from vae.ui.view import View, chosen_view, colours, point_picker
 
 frame.require("pages/explore.py")
@@ -33,13 +33,13 @@ def main() -> None:
     with right:
         if isinstance(problem, UnsupportedLayer):
             st.caption(
-                f"The browser cannot run this model: {plain(str(problem))}. "
+                f"The browser cannot run this model: {explained(problem)}. "
                 "The sliders below ask the server, on release."
             )
             sliders.show(view, axes, index)
             point.card(view, index)
         elif problem:
-            st.warning(f"Nothing can be decoded: {plain(str(problem))}.")
+            st.warning(f"Nothing can be decoded: {explained(problem)}.")
             point.stored_terms(view, index)
         else:
             manual_q.forget_others(this := live.point_id(view, index))

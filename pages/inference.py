@@ -12,7 +12,7 @@ from vae.lessons import loss_steps
 from vae.ui import charts, frame, heading, point, sections
 from vae.ui.inference import estimates, posterior, whole_set
 from vae.ui.results import inference
-from vae.ui.text import plain
+from vae.ui.text import explained, sentence
 from vae.ui.view import View, chosen_view, point_picker
 
 frame.require("pages/inference.py")
@@ -37,7 +37,7 @@ def main() -> None:
     try:
         found = inference.of_point(view, index)
     except UserError as error:
-        st.warning(f"Nothing can be inferred: {plain(str(error))}.")
+        st.warning(f"Nothing can be inferred: {explained(error)}.")
         whole_set.show(view, index)
         return
     split = inference.known_split(view, index)
@@ -59,7 +59,7 @@ def main() -> None:
             try:
                 inference.split(view, index, found)
             except UserError as error:
-                st.caption(f"The gap cannot be split: {plain(str(error))}.")
+                st.caption(f"The gap cannot be split: {explained(error)}.")
                 return
         st.rerun()
 
@@ -78,7 +78,7 @@ def details(view: View, index: int, found: Inference) -> None:
         else:
             whole_set.show(view, index)
     except UserError as error:
-        st.warning(f"{plain(str(error)).capitalize()}.")
+        st.warning(sentence(error))
 
 
 def derivation(view: View, index: int, found: Inference, split: GapSplit | None) -> None:

@@ -16,7 +16,7 @@ from vae.training.remarks import remark
 from vae.ui import faults, frame, heading
 from vae.ui.results import loaded
 from vae.ui.session import checkpoints, selection
-from vae.ui.text import nats, plain
+from vae.ui.text import explained, nats, plain
 from vae.ui.train import charts, form, own_data
 
 frame.require("pages/train.py")
@@ -55,7 +55,7 @@ def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
         else:
             queue.start_worker(checkpoint.folder())
     except UserError as error:  # a setting, the data or the folder
-        said.error(plain(str(error)))
+        said.error(explained(error))
         return
     form.begun()
     st.session_state[WATCHED] = made[0].name
@@ -215,7 +215,7 @@ def restore(place: Path) -> None:
 def undo() -> None:
     """What went wrong last, and the way back from a deletion."""
     if problem := st.session_state.pop(PROBLEM, None):
-        st.error(plain(problem))
+        st.error(explained(problem))
     place: Path | None = st.session_state.get(DELETED)
     if place is None or not place.exists():
         return
@@ -237,7 +237,7 @@ def watch(run: Run, state_before: str, view: str) -> None:
         else:
             charts.curves({run.name: rows})
     except UserError as error:
-        st.error(plain(str(error)))
+        st.error(explained(error))
 
 
 def progress(run: Run, status: Status, rows: list[dict]) -> None:
@@ -284,7 +284,7 @@ def waiting_for(run: Run) -> str:
     if now := queue.in_training(folder):
         before = [now.name, *before]
     elif problem := queue.worker_problem(folder):
-        return f" The process that trains the queue ended: {plain(problem)}"
+        return f" The process that trains the queue ended: {explained(problem)}"
     if not before:
         return " It is the next: the process that trains it is starting, which takes some seconds."
     more = f" and {len(before) - _MOST_NAMED} more" if len(before) > _MOST_NAMED else ""
@@ -308,7 +308,7 @@ def all_runs(states_before: dict[str, str]) -> None:
     if chosen:
         charts.curves({name: histories[name] for name in chosen})
     for name, problem in broken.items():
-        st.caption(f"{plain(name)} cannot be opened: {plain(problem)}")
+        st.caption(f"{plain(name)} cannot be opened: {explained(problem)}")
 
 
 def duration(seconds: float) -> str:

@@ -258,7 +258,7 @@ def test_runs_of_other_data_are_left_out_with_the_reason(app, checkpoints, tiny_
     shutil.copytree(ROOT / "checkpoints" / "sprites-2d", checkpoints / "sprites-2d")
     show(app)
     assert "only checkpoint of digits, 8 × 8 pixels" in said(app)
-    assert "sprites-2d (32 × 32 images)" in said(app)
+    assert "sprites-2d (images of 32 × 32)" in said(app)
 
 
 def test_an_unknown_run_in_the_link_is_one_sentence(app, shipped):
@@ -276,7 +276,7 @@ def test_a_run_of_other_data_in_the_link_says_of_what_it_is(app, shipped, checkp
     app.query_params["run"] = "tiny"
     app.query_params["other"] = "sprites-2d"
     show(app)
-    assert "sprites-2d cannot be held against tiny: it is of 32 × 32 images" in said(app)
+    assert "sprites-2d cannot be held against tiny: it is of images of 32 × 32" in said(app)
     assert "zz-digits costs" in said(app)
 
 

@@ -144,4 +144,4 @@ def test_weights_that_diverged_are_text(app, checkpoints, tiny_run):
 def test_with_no_checkpoint_there_is_a_way_to_one(app, checkpoints):
     app.run().switch_page("pages/diagnose.py").run()
     assert not app.exception
-    assert any("No checkpoint can be opened" in info.value for info in app.info)
+    assert any("This server has no checkpoint" in info.value for info in app.info)

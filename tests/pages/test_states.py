@@ -127,6 +127,7 @@ def test_broken_checkpoints_are_named_and_the_others_stay_usable(app, page, chec
     captions = [caption.value.replace("\\", "") for caption in app.sidebar.caption]
     for name, reason in reasons.items():
         assert any(f"**{name}** cannot be opened" in c and reason in c for c in captions)
+    assert str(checkpoints.parent) not in all_text(app)  # no place on the server
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -50,9 +50,9 @@ def refused(app: AppTest) -> list[str]:
 @pytest.mark.parametrize(
     ("label", "value", "sentence"),
     [
-        ("Epochs", 0, "epochs (=0) must be at least 1"),
-        ("Weight average", 1.0, "weight_average (=1.0) must be at least 0 and below 1"),
-        ("Learning rate", 0.0, "learning_rate (=0.0) must be above 0"),
+        ("Epochs", 0, "Epochs (=0) must be at least 1"),
+        ("Weight average", 1.0, "Weight average (=1.0) must be at least 0 and below 1"),
+        ("Learning rate", 0.0, "Learning rate (=0.0) must be above 0"),
     ],
 )
 def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, train, checkpoints):
@@ -68,12 +68,12 @@ def test_a_setting_out_of_range_is_named_with_its_value(label, value, sentence, 
         ("Name", "a/b", "name (='a/b') must be"),
         ("Name", "", "name (='') must be"),
         ("Name", "tiny", "a run named 'tiny' exists already"),
-        ("Widths", "64,many", "hidden (='64,many') must be whole numbers"),
-        ("Dimensions k", "0", "latent_dim (=0) must be at least 1"),
-        ("Dimensions k", "two", "latent_dim (='two') must be one or more whole numbers"),
-        ("Dimensions k", "2, 2", "latent_dim (='2, 2') must be 1 to 12 different values"),
-        ("β, weight of KL", "1; 2", "beta (='1; 2') must be one or more numbers"),
-        ("β, weight of KL", "nan", "beta (=nan) must be finite"),
+        ("Widths", "64,many", "Layers (='64,many') must be whole numbers"),
+        ("Dimensions k", "0", "Dimensions k (=0) must be at least 1"),
+        ("Dimensions k", "two", "Dimensions k (='two') must be one or more whole numbers"),
+        ("Dimensions k", "2, 2", "Dimensions k (='2, 2') must be 1 to 12 different values"),
+        ("β, weight of KL", "1; 2", "β, weight of KL (='1; 2') must be one or more numbers"),
+        ("β, weight of KL", "nan", "β, weight of KL (=nan) must be finite"),
     ],
 )
 def test_a_text_that_cannot_be_used_is_quoted(label, text, sentence, train, checkpoints):

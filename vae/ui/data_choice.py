@@ -11,7 +11,7 @@ from vae.errors import UserError
 from vae.formats import AnyRun
 from vae.ui.results import loaded, readings
 from vae.ui.session.selection import DATA, SPLITS
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 
 UNCHOSEN = ""
 _HELD_OUT = next(iter(SPLITS))
@@ -91,7 +91,7 @@ def _draw(run: AnyRun) -> None:
     try:
         catalogue.give(name, prior.drawn(loaded.model(readings.as_chosen(run)), name), listed=False)
     except UserError as error:
-        st.toast(plain(str(error)), icon=":material/error:")
+        st.toast(explained(error), icon=":material/error:")
         return
     _choose(name)
 

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from vae.errors import UserError
-from vae.ui.text import plain
+from vae.ui.text import explained
 
 SENTENCE = (
     "Something went wrong in ELBO Room itself, not in what you did; the log of the server says "
@@ -26,7 +26,7 @@ def shown() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        st.error(plain(str(error)))
+        st.error(explained(error))
     except Exception:
         st.error(_log())
 

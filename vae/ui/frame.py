@@ -16,7 +16,7 @@ from vae.ui import collector, data_choice, reading, upload, webgl
 from vae.ui.results import loaded, readings
 from vae.ui.session import checkpoints, link, opening, selection, widgets
 from vae.ui.session.selection import CLASS, DATA, OWN, RUN
-from vae.ui.text import capitalised, nats, plain
+from vae.ui.text import capitalised, explained, nats, plain
 
 _FRAMED = "_framed"
 _MOST_BUTTONS = 12  # classes that are offered side by side
@@ -104,7 +104,7 @@ def sidebar() -> None:
     names = [run.name for run in runs]
     _choose_run(names)
     if problem := checkpoints.problem():
-        st.error(f"{plain(problem)}. Mend it, and start the app again.")
+        st.error(f"{explained(problem)}. Mend it, and start the app again.")
     told = st.container()
     with st.sidebar:
         if names:
@@ -134,7 +134,7 @@ def sidebar() -> None:
         else:
             upload.offer()
         for name, reason in broken.items():
-            st.caption(f":material/error: **{plain(name)}** cannot be opened: {plain(reason)}")
+            st.caption(f":material/error: **{plain(name)}** cannot be opened: {explained(reason)}")
         if others := loaded.left_out():
             why = "\n".join(f"{name}: {reason}" for name, reason in others.items())
             st.caption(f"Left out: {plain(', '.join(others))}.", help=plain(why))
@@ -232,7 +232,7 @@ def _model_card(listed: AnyRun) -> None:
     try:
         run, verdict = readings.settled(listed, *selection.data(), place)
     except UserError as error:
-        st.error(plain(str(error)))
+        st.error(explained(error))
         return
     rows = run.card.facts() if isinstance(run, ForeignRun) else _settings(run)
     try:
@@ -241,7 +241,7 @@ def _model_card(listed: AnyRun) -> None:
         if n := run.model_config.n_classes:
             rows["condition"] = f"a label of {n} classes"
     except CheckpointError as error:
-        st.error(plain(str(error)))
+        st.error(explained(error))
         return
     if terms:
         rows |= {

@@ -11,7 +11,7 @@ from vae.figures import points as figures
 from vae.lessons.glossary import GLOSSARY
 from vae.ui import charts, images
 from vae.ui.results import loaded
-from vae.ui.text import nats, plain
+from vae.ui.text import explained, nats, plain
 from vae.ui.view import View
 
 _SIDE = 112  # pixels: three of them stand side by side on a small laptop
@@ -93,6 +93,6 @@ def _offer_download(name: str, split: str) -> None:
         try:
             loaded.dataset(name, split)
         except DatasetError as error:
-            st.error(plain(str(error)))
+            st.error(explained(error))
         else:
             st.rerun()

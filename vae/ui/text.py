@@ -1,12 +1,40 @@
 """Text for pages."""
 
+import os
 import re
 from collections.abc import Callable
+
+from vae import config
+from vae.config import ModelConfig, TrainConfig
+from vae.data import dataset
+from vae.runs import checkpoint
+
+_LABELS = {
+    name: setting.label
+    for kind in (ModelConfig, TrainConfig)
+    for name, setting in config.settings(kind).items()
+    if setting.label
+}
 
 
 def plain(text: str) -> str:
     """Text from a file or a user, so that Markdown shows it as it is."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in text)
+
+
+def explained(problem: Exception | str) -> str:
+    """What went wrong, plain and in a visitor's words.
+
+    The library names a setting as its code does, and a file by its place on the server; the page
+    names it as its field is labelled, and the file alone.
+    """
+    text = str(problem)
+    for folder in (checkpoint.folder(), dataset.folder()):
+        for place in {f"{folder.resolve()}{os.sep}", f"{folder}{os.sep}"}:
+            text = text.replace(place, "")
+        text = text.replace(str(folder), "this server's folder")
+    text = re.sub(r"\b(\w+)(?= \(=)", lambda name: _LABELS.get(name[1], name[1]), text)
+    return plain(re.sub(r"\(([13]), (\d+), (\d+)\)", r"\1 × \2 × \3", text))
 
 
 def free_name(stem: str, otherwise: str, is_free: Callable[[str], bool], longest: int) -> str:
@@ -38,7 +66,7 @@ def capitalised(text: str) -> str:
 
 def sentence(error: Exception) -> str:
     """An error's message as a sentence of its own, plain."""
-    return plain(f"{capitalised(str(error))}.")
+    return capitalised(f"{explained(error)}.")
 
 
 def with_minus(value: float, digits: int = 2) -> str:

@@ -11,7 +11,7 @@ from vae.formats.refusal import Refusal
 from vae.formats.uploads import Uploads, Visit
 from vae.runs import checkpoint
 from vae.ui.session import selection
-from vae.ui.text import free_name, plain
+from vae.ui.text import explained, free_name, plain
 
 _HELD = "_visit"  # this session's hold on the visitor's uploads
 _ROUND = "_upload_round"  # counts uploads, so that the fields are empty after each
@@ -63,7 +63,7 @@ def _problem(popover: str) -> None:
     if where != popover:
         return
     if not isinstance(error, Refusal):
-        st.error(plain(str(error)))
+        st.error(explained(error))
         return
     st.error(plain(f"Not opened: {error.path} {error.found}; {error.missing}."))
     st.markdown(f"Next: {plain(error.step.do)}" + (":" if error.command else "."))
@@ -89,8 +89,9 @@ def _fields() -> None:
         args=(_FOLDER,),
     )
     st.caption(
-        f"At most {_most_megabytes()} MB together. Nobody else sees it, unless you keep it on this "
-        "server."
+        f"At most {_most_megabytes()} MB together: a larger file is marked red and not sent. Ask "
+        "whoever runs this server to put it beside the other checkpoints. Nobody else sees what "
+        "you open, unless you keep it on this server."
     )
     uploads = _uploads()
     for path in uploads.kept() if uploads else []:

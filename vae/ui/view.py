@@ -22,7 +22,7 @@ from vae.ui import data_choice, reading
 from vae.ui.results import loaded, readings
 from vae.ui.session import checkpoints, link, selection, widgets
 from vae.ui.session.selection import COLOUR, DATA, POINT, RUN
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def chosen_view() -> View:
         view = load_view()
     except NoCheckpointError:
         st.info(
-            f"No checkpoint can be opened in {plain(str(checkpoint.folder()))}. "
-            "Train one: digits takes less than a minute."
+            "This server has no checkpoint that can be opened. Train one: digits takes less than a "
+            "minute."
         )
         st.page_link("pages/train.py", label="Train a model", icon=":material/model_training:")
         st.stop()
@@ -108,7 +108,7 @@ def chosen_view() -> View:
         data_choice.offer(_chosen_run())
         st.stop()
     except UserError as error:
-        st.error(plain(str(error)))
+        st.error(explained(error))
         st.stop()
     _keep_within(view.embedding)
     reading.warning(view.run, view.verdict, view.images)

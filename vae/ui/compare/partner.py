@@ -165,7 +165,8 @@ def _reason_against(first: AnyRun, other: AnyRun) -> str:
     """What the other is of, if that cannot be compared; nothing if it can."""
     shape, own = other.model_config.image_shape, first.model_config.image_shape
     if shape != own:
-        return f"{shape[1]} × {shape[2]} images" if shape[0] == own[0] else f"images {shape}"
+        colour = "" if shape[0] == own[0] else "grey " if shape[0] == 1 else "colour "
+        return f"{colour}images of {shape[1]} × {shape[2]}"
     trained_on = [run.train_config.dataset.removesuffix(BINARISED) for run in (first, other)]
     return "" if trained_on[0] == trained_on[1] else plain(trained_on[1])
 

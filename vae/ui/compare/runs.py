@@ -9,7 +9,7 @@ from vae.formats import AnyRun
 from vae.runs.checkpoint import CheckpointError
 from vae.ui import charts
 from vae.ui.results import loaded
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 
 
 def rate_and_distortion(first: AnyRun, second: AnyRun) -> None:
@@ -19,7 +19,7 @@ def rate_and_distortion(first: AnyRun, second: AnyRun) -> None:
         try:
             histories[run.name] = loaded.metrics(run)
         except CheckpointError as error:
-            st.error(plain(str(error)))
+            st.error(explained(error))
     if not any(row["split"] == "test" for rows in histories.values() for row in rows):
         st.caption("Neither has kept the metrics of its training.")
         return

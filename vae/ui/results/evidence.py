@@ -13,7 +13,7 @@ from vae.runs.checkpoint import CheckpointError
 from vae.ui import faults
 from vae.ui.results import loaded, store, waiting
 from vae.ui.results.store import RESULTS, Progress, Task
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 from vae.ui.view import View
 
 
@@ -32,14 +32,14 @@ def offer(view: View, key: str) -> None:
     here, problem = _look(view)
     if here is not None:
         if problem:
-            st.caption(f"log p(x) is kept only until the server ends: {plain(problem)}.")
+            st.caption(f"log p(x) is kept only until the server ends: {explained(problem)}.")
         return
     task = RESULTS.task(_key(view))
     if task is not None and task.is_active:
         faults.fragment(_watch, run_every=1.0)(view, key)
         return
     if problem:
-        st.error(plain(problem))
+        st.error(explained(problem))
     if view.images is None:
         st.caption(
             f"log p(x) needs the images, and they are not at hand: {plain(view.images_problem)}."

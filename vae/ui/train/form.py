@@ -20,7 +20,7 @@ from vae.training import presets
 from vae.training.device import choose_device, fastest_precision
 from vae.ui.results import loaded
 from vae.ui.session import selection
-from vae.ui.text import plain
+from vae.ui.text import explained, plain
 from vae.ui.train import own_data
 
 _PRESSED = "train_pressed"
@@ -99,7 +99,7 @@ def show() -> tuple[NewRuns | None, DeltaGenerator]:
     except UserError as error:
         problem = error
     if problem is not None:
-        said.error(plain(str(problem)))
+        said.error(explained(problem))
     st.button(
         "Train" if len(sweep) == 1 else f"Train {len(sweep)} runs",
         type="primary",

@@ -10,7 +10,7 @@ from vae.data import catalogue, own
 from vae.data.dataset import DatasetError
 from vae.data.own import BadFiles, Survey, limits
 from vae.ui import images
-from vae.ui.text import free_name, plain
+from vae.ui.text import explained, free_name, plain
 
 _OPEN = "own_open"
 _ADDED = "own_added"  # a set that the form shall choose next
@@ -76,7 +76,7 @@ def show() -> None:
         try:
             _draft(file, labels)
         except DatasetError as error:
-            st.error(plain(str(error)))
+            st.error(explained(error))
     _kept()
 
 
@@ -197,7 +197,7 @@ def _remove(name: str) -> None:
     try:
         own.remove(name)
     except DatasetError as error:
-        st.toast(plain(str(error)))
+        st.toast(explained(error))
 
 
 def _once(what: str, asked: tuple[Any, ...], answer: Any) -> Any:
