@@ -11,7 +11,7 @@ from vae.live.recording import UnsupportedLayer
 from vae.ui import charts, frame, heading, images, live, point, projection, sliders, words
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
-from vae.ui.session import manual_q, selection, widgets
+from vae.ui.session import manual_q, map_view, selection, widgets
 from vae.ui.text import explained, plain
 from vae.ui.view import View, chosen_view, colours, point_picker
 
@@ -84,6 +84,10 @@ def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool)
         height=None,
         is_strip=axes.is_line,
         **({} if is_live else q),
+    )
+    shown = (view.run.name, st.session_state[selection.DATA], axes.titles)
+    map_view.apply(
+        figure, of=shown, drawn=(st.session_state[selection.COLOUR], None if is_live else index)
     )
     # As high as the window of the browser allows: see ui/frame.py.
     with st.container(key="window", height=636, border=False):

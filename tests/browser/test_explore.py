@@ -34,7 +34,7 @@ def test_a_click_on_a_point_shows_that_points_image_and_the_terms_of_the_command
 
     _, written, _ = vae("terms", server.checkpoints / "digits-2d")
     row = next(row for row in csv.DictReader(io.StringIO(written)) if row["index"] == "100")
-    shown = [float(row[name]) for name in ("recon", "kl", "neg_elbo")]
+    shown = [float(row[name]) for name in ("recon", "KL", "neg_ELBO")]
     assert terms_of(page) == pytest.approx(shown, abs=0.006)
     expect(page.get_by_text(f"Point 100, label {row['label']}")).to_be_visible()
 
@@ -117,6 +117,38 @@ def test_a_lasso_chooses_a_group_that_points_can_list(new_page):
     page.get_by_role("link", name="Points").click()
     page.get_by_text(f"Only the {n} in the lasso").click()
     expect(page.get_by_label("Page, 1 to 4")).to_have_count(0)
+
+
+def test_the_zoom_the_hidden_class_and_the_lasso_survive_another_colour(new_page):
+    page = new_page("/?run=digits-2d")
+    shown = Map(page)
+    shown.plot.locator(".legendtoggle").nth(3).click()
+    hidden = """() => document.querySelector('.st-key-map .js-plotly-plot')
+        ._fullData.filter(trace => trace.visible === 'legendonly').map(trace => trace.name)"""
+    page.wait_for_function(f"({hidden})().length === 1")
+    names = page.evaluate(hidden)
+    page.get_by_role("button", name="Zoom in").click()
+    shown.rest()
+    ranges = shown.ranges()
+    page.get_by_role("button", name="Lasso Select").click()
+    box = shown.plot.locator(".nsewdrag").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 90, y - 90)
+    page.mouse.down()
+    for dx, dy in ((90, -90), (90, 90), (-90, 90), (-90, -90)):
+        page.mouse.move(x + dx, y + dy, steps=5)
+    page.mouse.up()
+    group = page.get_by_text(re.compile(r"\d+ points, mean recon"))
+    expect(group).to_be_visible()
+    settled(page)
+    told = group.inner_text()
+    for colour in ("KL", "label", "recon", "label"):
+        page.get_by_role("radio", name=colour, exact=True).click()
+        settled(page)
+        shown.rest()
+        assert shown.ranges() == pytest.approx(ranges, rel=1e-3)
+        expect(group).to_have_text(told)
+    assert page.evaluate(hidden) == names
 
 
 def test_seventy_thousand_points_draw_and_answer(new_page, server):

@@ -25,7 +25,7 @@ from vae.ui import faults
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import inference, loaded
 from vae.ui.results.store import RESULTS
-from vae.ui.session import drawings, manual_q, selection
+from vae.ui.session import drawings, manual_q, map_view, selection
 from vae.ui.text import capitalised
 from vae.ui.view import View
 
@@ -87,6 +87,7 @@ def panel(view: View, axes: Projection | Layout, index: int) -> None:
         on_drawn_change=lambda: _keep_drawing(view),
         on_need_change=_forget_sent,
         on_problem_change=lambda: None,
+        on_view_change=lambda: map_view.take(st.session_state[KEY]["view"]),
     )
     sent = st.session_state.setdefault(_SENT, set())
     for place, (identity, data) in enumerate(packs.items()):

@@ -16,7 +16,7 @@ const captions = new WeakMap();
 export default function mount({ data, parentElement }) {
   const words = new Words(true);
   const parts = data.map((part) => (typeof part === "string" ? part : words.of(part.name, part.text)));
-  const made = el("div", { class: "live" }, el("p", { class: "caption" }, ...parts), words.note);
+  const made = el("div", { class: "captioned" }, el("p", { class: "caption" }, ...parts), words.note);
   made.addEventListener("keydown", ({ key }) => key === "Escape" && words.hide());
   captions.get(parentElement)?.remove();
   captions.set(parentElement, made);

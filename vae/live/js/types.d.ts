@@ -94,6 +94,7 @@ export interface Host {
 
 export interface PlotlyAxis {
   range: Pair;
+  autorange?: unknown;
   _offset: number;
   _length: number;
   p2d?: unknown;
@@ -108,6 +109,7 @@ export interface PlotlyLayout {
 
 export interface PlotlyTrace {
   visible: unknown;
+  legendgroup?: string;
   x: Numbers;
   y: Numbers;
   customdata: Numbers;

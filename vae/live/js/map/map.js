@@ -6,6 +6,7 @@ import { Loupe } from "./loupe.js";
 import { Marks } from "./marks.js";
 import { Thumb } from "./thumb.js";
 import { Tiles } from "./tiles.js";
+import { MapView } from "./view.js";
 
 /**
  * @import { Tour } from "../tour.js"
@@ -15,6 +16,7 @@ import { Tiles } from "./tiles.js";
 // Where a browser tells of the pointer between frames, what is drawn is where it now is.
 const MOVES = "onpointerrawupdate" in globalThis ? ["pointermove", "pointerrawupdate"] : ["pointermove"];
 const REDRAWS = ["plotly_relayouting", "plotly_relayout", "plotly_afterplot"];
+const CHANGES = ["plotly_relayout", "plotly_restyle"]; // of the zoom, and of what the legend hides
 const FOCUS =
   ".elbo-handle:focus{outline:none}" +
   ".elbo-handle:focus-visible>div{outline:2px solid currentColor;outline-offset:2px}";
@@ -50,6 +52,8 @@ export class MapLayer {
     this.handles = new Handles(shared, this);
     this.thumb = new Thumb(shared);
     this.loupe = new Loupe();
+    this.view = new MapView((view) => shared.host.send("view", view));
+    this.moved = () => this.plot && this.view.hasMoved(this.plot);
     this.marks.planar.append(this.loupe.leader);
     const style = "position:absolute;pointer-events:none;overflow:hidden;z-index:3";
     this.over = el("div", { class: "elbo-map", style }, el("style", {}, FOCUS));
@@ -87,13 +91,19 @@ export class MapLayer {
     document.addEventListener("pointermove", (event) => this.onDrag(event), { signal, capture: true });
     document.addEventListener("pointerup", (event) => this.onUp(event), { signal, capture: true });
     for (const event of REDRAWS) plot.on(event, this.redraw);
+    if (this.shared.host.can("view")) {
+      this.view.begin(plot);
+      for (const event of CHANGES) plot.on(event, this.moved);
+    }
     this.sizes.observe(box);
   }
 
   detach() {
     this.listeners.abort();
     this.sizes.disconnect();
+    this.view.stop();
     for (const event of REDRAWS) this.plot?.removeListener?.(event, this.redraw);
+    for (const event of CHANGES) this.plot?.removeListener?.(event, this.moved);
     this.tiles.canvas.remove();
     this.over.remove();
     this.plot = null;

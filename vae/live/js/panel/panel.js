@@ -30,7 +30,7 @@ export class Panel {
    * @param {HTMLElement | ShadowRoot} root where it is drawn
    * @param {Host} host findPlot() -> the Plotly chart or null; send(name, value): to whoever
    *   listens, where names are "hand" (what the hand set), "point" (an index), "best", "drawn",
-   *   "need" (pack ids), "problem"; can(name) -> whether somebody answers that
+   *   "need" (pack ids), "problem", "view" (of the map, see map/view.js); can(name) -> whether somebody answers that
    */
   constructor(root, host) {
     this.host = host;
