@@ -1,7 +1,9 @@
 """What the tests that draw damaged files have in common."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,6 +42,25 @@ def peak_memory() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024 if sys.platform == "darwin" else peak
+
+
+@contextmanager
+def memory_below(mb: int) -> Iterator[None]:
+    """Holds that what is done meanwhile adds less than so many MB; on Linux alone."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is held now
+    before = _most_held()
+    yield
+    assert _most_held() - before < mb
+
+
+def _most_held() -> float:
+    """The most that this process has held since the peak was set back, in MB."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 def damaged(draw, data: bytes) -> bytes:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from vae.formats.containers import archives
 from vae.formats.containers.surveyed import damaged
 from vae.formats.containers.tensors import PICKLED, SUFFIXES
 from vae.formats.refusal import OTHER_FILE, SAVE_WEIGHTS, Refusal, Step
@@ -93,8 +94,10 @@ def taken(files: Sequence[BinaryIO], max_bytes: int) -> list[Sent]:
 def _unpacked(archive: Sent, stream: BinaryIO) -> list[Sent]:
     """The files in an archive; itself, under torch's ending, where torch.save wrote it."""
     try:
-        with zipfile.ZipFile(stream) as opened:
+        with archives.opened(Path(archive.name), stream) as opened:
             parts = [part for part in opened.infolist() if not part.is_dir()]
+    except Refusal as error:
+        raise error.for_visitor() from error
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise damaged(Path(archive.name), error).for_visitor() from error
     if any(part.filename.endswith(_OF_TORCH) for part in parts):
@@ -110,7 +113,7 @@ def _unpacked(archive: Sent, stream: BinaryIO) -> list[Sent]:
 
 def _unpack(stream: BinaryIO, name: str, target: BinaryIO) -> None:
     try:
-        with zipfile.ZipFile(stream) as opened, opened.open(name) as source:
+        with archives.opened(Path(name), stream) as opened, opened.open(name) as source:
             shutil.copyfileobj(source, target, _PIECE)  # no more than the size that was told
     except Exception as error:  # encrypted, of a method that is not known here, cut short
         raise damaged(Path(name), error) from error

@@ -23,18 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vae.analysis.embedding import Embedding
 from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.core.model import VAE
 from vae.inference.evidence import Evidence
-from vae.runs import files, results
+from vae.runs import files, headers, results
 from vae.runs.files import MAX_JSON_BYTES, CheckpointError
+from vae.runs.headers import HeaderError
 from vae.runs.results import EMBEDDING, evidence_file
 from vae.training.objectives import MeanTerms
 
@@ -380,13 +379,12 @@ def _check_header(path: Path, config: ModelConfig) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+        header = headers.read(path)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except HeaderError as error:
         raise files.not_safetensors(path, error) from error
+    found = {name: (shape, header.dtypes[name]) for name, shape in header.shapes.items()}
     for name, shape in expected.items():
         if name not in found:
             raise CheckpointError(f"{path} lacks the tensor '{name}' that {CONFIG} calls for")

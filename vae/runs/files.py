@@ -12,6 +12,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from vae.errors import UserError
+from vae.runs import headers
+from vae.runs.headers import LongHeader
 
 MAX_JSON_BYTES = 1_000_000
 
@@ -93,6 +95,7 @@ def read_tensors(
     """
     data = read(path)
     try:
+        headers.check_length(data[:8])
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -102,6 +105,8 @@ def read_tensors(
 
 def not_safetensors(path: Path, error: Exception) -> CheckpointError:
     """The refusal of a file, with the reason that was met."""
+    if isinstance(error, LongHeader):
+        return CheckpointError(f"{path} {error.found}; {error.most}, and no run has more")
     # The reason may quote the file, and the file can hold anything.
     reason = "".join(c if c.isprintable() else "?" for c in str(error)[:100])
     return CheckpointError(

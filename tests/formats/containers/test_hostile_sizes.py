@@ -11,6 +11,7 @@ from formats.hostile_files import archive, examples, parts_of, pythae, refusal, 
 
 from vae import formats
 from vae.formats.containers import shards, surveyed, tensors, torch_files
+from vae.runs import headers
 from vae.runs.checkpoint import CheckpointError
 
 
@@ -127,7 +128,7 @@ def test_a_pickle_that_is_a_trap_is_refused(tmp_path, data, container):
 
 
 def test_too_many_tensors_are_refused(tmp_path, monkeypatch):
-    for module in (surveyed, shards, torch_files):
+    for module in (headers, shards, surveyed, torch_files):
         monkeypatch.setattr(module, "MAX_TENSORS", 9)
     for container in ("zip", "legacy", "safetensors"):
         path = tmp_path / f"{container}.pt"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae.formats.containers import hdf5
+from vae.formats.containers import archives, hdf5
 from vae.formats.containers.hdf5 import Array, Listing
 from vae.formats.containers.keras_config import facts_of, name_of, parsed, saved_names
 from vae.formats.containers.surveyed import MAX_TENSORS, Survey, too_many
@@ -81,7 +81,7 @@ def survey_archive(path: Path, archive: zipfile.ZipFile) -> Survey:
         config = parsed(file.read(_MAX_CONFIG_BYTES))
 
     def inside(use: Callable[[Path], Any]) -> Any:
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as again:
+        with tempfile.TemporaryDirectory() as folder, archives.opened(path) as again:
             place = Path(folder) / "model.weights.h5"
             with again.open(part.filename) as source, open(place, "wb") as target:
                 left = part.file_size

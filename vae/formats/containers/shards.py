@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import safetensors
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vae.formats.containers.surveyed import MAX_TENSORS, Survey, cleaner, damaged, too_many
-from vae.formats.refusal import COPY_AGAIN, Refusal, Step
+from vae.formats.refusal import COPY_AGAIN, SAVE_WEIGHTS, Refusal, Step
 from vae.formats.wording import quoted
+from vae.runs import headers
+from vae.runs.headers import HeaderError, LongHeader
 
 INDEX = ".safetensors.index.json"
-_MAX_INDEX_BYTES = 10_000_000
+_MAX_INDEX_BYTES = 4_000_000
 _MAX_SHARDS = 200
 _WHOLE = Step(
     "save it as one file, where the model is",
@@ -31,7 +31,8 @@ _FLOATS = ("F64", "F32", "F16", "BF16")
 
 def survey_one(path: Path) -> Survey:
     """The survey of one file. Raises CheckpointError."""
-    shapes, told = _header(path)
+    header = _header(path)
+    shapes = _floats(header)
     prefix, short = cleaner(shapes)
 
     def numbers() -> Mapping[str, Tensor]:
@@ -45,7 +46,7 @@ def survey_one(path: Path) -> Survey:
         path,
         "safetensors",
         {short(name): shape for name, shape in shapes.items()},
-        told,
+        dict(header.metadata),
         prefix=prefix,
         numbers=numbers,
     )
@@ -90,11 +91,13 @@ def survey_index(path: Path) -> Survey:
                 _TOGETHER,
             )
     shapes: dict[str, tuple[int, ...]] = {}
+    held: set[str] = set()
     for name in shards:
-        here, _ = _header(path.parent / name)
+        found = _header(path.parent / name)
+        held |= set(found.shapes)
+        here = _floats(found)
         shapes |= {key: shape for key, shape in here.items() if places.get(key) == name}
-    held = _names(path.parent, shards)
-    missing = [key for key in places if key not in shapes and key not in held]
+    missing = [key for key in places if key not in held]
     if missing:
         raise Refusal(
             path,
@@ -124,27 +127,15 @@ def survey_index(path: Path) -> Survey:
     return replace(whole, more_files=tuple(path.parent / name for name in shards))
 
 
-def _names(folder: Path, shards: list[str]) -> set[str]:
-    found: set[str] = set()
-    for name in shards:
-        with safetensors.safe_open(folder / name, framework="numpy") as file:
-            found |= set(file.keys())
-    return found
+def _floats(header: headers.Header) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors of floating point."""
+    return {name: s for name, s in header.shapes.items() if header.dtypes[name] in _FLOATS}
 
 
-def _header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """The shapes of the tensors of floating point, and the file's own words."""
-    shapes = {}
+def _header(path: Path) -> headers.Header:
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            if len(names) > MAX_TENSORS:
-                raise too_many(path, len(names))
-            for name in names:
-                tensor = file.get_slice(name)
-                if tensor.get_dtype() in _FLOATS:
-                    shapes[name] = tuple(tensor.get_shape())
-            told = dict(file.metadata() or {})
-    except SafetensorError as error:
+        return headers.read(path)
+    except LongHeader as error:
+        raise Refusal(path, error.found, error.most, SAVE_WEIGHTS) from error
+    except HeaderError as error:
         raise damaged(path, error) from error
-    return shapes, told

@@ -11,9 +11,9 @@ from torch import Tensor
 from vae.formats.refusal import AGAIN, COPY_AGAIN, EARLIER, SAVE_WEIGHTS, Refusal
 from vae.formats.wording import printable, quoted
 from vae.runs.checkpoint import CheckpointError
+from vae.runs.headers import MAX_TENSORS
 
 MAX_FILE_BYTES = 2**31
-MAX_TENSORS = 10_000
 MAX_PARTS = 20_000  # of a zip archive
 
 # What wrappers put before every name: Lightning modules, DataParallel, torch.compile.

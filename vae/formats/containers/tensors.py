@@ -8,22 +8,20 @@ A look at a file (`survey`) costs its directory and its pickle, not its weights.
 """
 
 import hashlib
-import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from vae.formats.containers import hdf5, keras, shards, torch_files
+from vae.formats.containers import archives, hdf5, keras, shards, torch_files
 from vae.formats.containers.factored import multiplied
 from vae.formats.containers.surveyed import (
     MAX_FILE_BYTES,
-    MAX_PARTS,
     LayerFacts,
     Survey,
     damaged,
-    too_many,
 )
 from vae.formats.refusal import LOOK, OTHER_FILE, SAVE_WEIGHTS, Refusal, Step
+from vae.runs import headers
 from vae.runs.checkpoint import CheckpointError
 
 __all__ = ["PICKLED", "SUFFIXES", "LayerFacts", "Survey", "is_weights", "sha256", "survey"]
@@ -119,10 +117,10 @@ def survey(path: Path) -> Survey:
 
 
 def _survey(path: Path, size: int, head: bytes) -> Survey:
+    if headers.begins(head):  # first, as its length can begin as any other file does
+        return shards.survey_one(path)
     if head.startswith(_ZIP_MAGIC):
-        with zipfile.ZipFile(path) as archive:
-            if len(archive.infolist()) > MAX_PARTS:
-                raise too_many(path, len(archive.infolist()))
+        with archives.opened(path) as archive:
             if keras.is_archive(archive):
                 return keras.survey_archive(path, archive)
             return torch_files.survey_zip(path, size, archive)
@@ -130,8 +128,6 @@ def _survey(path: Path, size: int, head: bytes) -> Survey:
         return keras.survey_h5(path)
     if head[:1] == b"\x80":
         return torch_files.survey_pickle(path, size)
-    if len(head) > 8 and head[8:9] == b"{":
-        return shards.survey_one(path)
     if path.name.endswith(shards.INDEX):
         return shards.survey_index(path)
     kind = _kind(head)
@@ -161,10 +157,10 @@ def kind_of(path: Path) -> str:
 def _kind(head: bytes) -> str:
     if not head:
         return "an empty file"
+    if headers.begins(head):
+        return "a file of safetensors"
     known = {**_KINDS, **_CONTAINERS}
     kind = next((what for magic, what in known.items() if head.startswith(magic)), "")
-    if not kind and head[8:9] == b"{":
-        kind = "a file of safetensors"
     is_text = head.isascii() and b"\0" not in head
     return kind or ("a file of text" if is_text else "a file of bytes")
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vae.errors import UserError
-from vae.formats.containers import nested, torchscript
+from vae.formats.containers import archives, nested, torchscript
 from vae.formats.containers.pickles import (
     MAX_PICKLE_BYTES,
     Interpreter,
@@ -80,6 +80,7 @@ def survey_zip(path: Path, size: int, archive: zipfile.ZipFile) -> Survey:
             "torch.save writes no such",
             SAVE_WEIGHTS,
         )
+    archives.check_names(path, [part.filename for part in parts])
     sizes = {p.filename: p.file_size for p in parts}
     pickles = [name for name in sizes if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1 or len({p.filename for p in everything}) != len(everything):
@@ -107,7 +108,7 @@ def survey_zip(path: Path, size: int, archive: zipfile.ZipFile) -> Survey:
     order = archive.read(f"{root}byteorder") if sizes.get(f"{root}byteorder", 99) < 10 else b""
 
     def read(wanted: list[Storage]) -> dict[str, bytes]:
-        with zipfile.ZipFile(path) as again:
+        with archives.opened(path) as again:
             return {s.key: again.read(f"{root}data/{s.key}") for s in wanted}
 
     pickled = _Pickled(
