@@ -9,15 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-def fuzz(use: Callable[[Callable], None], n: int, **options) -> None:
+def fuzz(use: Callable[[Callable], None], n: int, memory_kb: int = 300_000, **options) -> None:
     """use(draw) for n cases; what a file promises must not be what is allocated.
 
     Args:
         use: draws a file and uses it.
         n: of the cases.
+        memory_kb: that all of them may add.
         options: more of hypothesis's settings.
     """
-    memory = peak_memory()
+    before = peak_memory()
 
     @settings(
         max_examples=n,
@@ -31,7 +32,7 @@ def fuzz(use: Callable[[Callable], None], n: int, **options) -> None:
         use(data.draw)
 
     cases()
-    assert peak_memory() - memory < 300_000
+    assert peak_memory() - before < memory_kb
 
 
 def peak_memory() -> int:

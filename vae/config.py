@@ -26,6 +26,7 @@ BINARISED = "-binarised"
 # Upper bounds keep a damaged or hostile config.json from asking for more than a machine has; they
 # are far above anything the app can show.
 MAX_SIDE = 1024
+MAX_NUMBERS = 2**20  # of one image: 3 x 512 x 512 has fewer
 MAX_CLASSES = 1000  # of a condition
 MAX_LATENT_DIM = 1024
 MAX_WIDTH = 16384
@@ -108,11 +109,11 @@ class Setting:
                 self.below and value == self.maximum
             )
             if not is_inside or at_end:
-                raise ConfigError(f"{name} (={_brief(value)}) must be {self.range}")
+                raise ConfigError(f"{name} (={brief(value)}) must be {self.range}")
         elif self.choices:
             check_choice(name, value, self.choices)
         elif not isinstance(value, str) or not value:
-            raise ConfigError(f"{name} (={_brief(value)}) must be a name")
+            raise ConfigError(f"{name} (={brief(value)}) must be a name")
         return value
 
 
@@ -425,23 +426,23 @@ def parse_hidden(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise ConfigError(
-            f"hidden (={_brief(text)}) must be whole numbers separated by commas, as in 256,128"
+            f"hidden (={brief(text)}) must be whole numbers separated by commas, as in 256,128"
         ) from None
 
 
 def _from_dict(cls: type, values: Any) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"{cls.__name__} must be a JSON object, not {_brief(values)}")
+        raise ConfigError(f"{cls.__name__} must be a JSON object, not {brief(values)}")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    if unknown := sorted(set(values) - set(fields), key=_brief):
-        raise ConfigError(f"{cls.__name__} has no setting {_brief(unknown[0])}")
+    if unknown := sorted(set(values) - set(fields), key=brief):
+        raise ConfigError(f"{cls.__name__} has no setting {brief(unknown[0])}")
     for name, known in fields.items():
         if known.default is dataclasses.MISSING and name not in values:
             raise ConfigError(f"{cls.__name__} lacks the setting '{name}'")
     return cls(**values)
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
     """A value as it may stand in a message: a file can hold anything, a sentence cannot."""
     try:
         text = repr(value)
@@ -452,17 +453,17 @@ def _brief(value: Any) -> str:
 
 def _integer(name: str, value: Any, minimum: int, maximum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} (={_brief(value)}) must be a whole number")
+        raise ConfigError(f"{name} (={brief(value)}) must be a whole number")
     if value < minimum:
-        raise ConfigError(f"{name} (={_brief(value)}) must be at least {minimum}")
+        raise ConfigError(f"{name} (={brief(value)}) must be at least {minimum}")
     if value > maximum:
-        raise ConfigError(f"{name} (={_brief(value)}) must be at most {maximum}")
+        raise ConfigError(f"{name} (={brief(value)}) must be at most {maximum}")
     return value
 
 
 def _integers(name: str, values: Any, minimum: int, maximum: int) -> tuple[int, ...]:
     if not isinstance(values, list | tuple):
-        raise ConfigError(f"{name} (={_brief(values)}) must be a list of whole numbers")
+        raise ConfigError(f"{name} (={brief(values)}) must be a list of whole numbers")
     return tuple(_integer(f"{name}[{i}]", v, minimum, maximum) for i, v in enumerate(values))
 
 
@@ -470,14 +471,18 @@ def _image_shape(value: Any) -> tuple[int, int, int]:
     shape = _integers("image_shape", value, minimum=1, maximum=MAX_SIDE)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ConfigError(
-            f"image_shape (={_brief(shape)}) must be (channels, height, width) with 1 or 3 channels"
+            f"image_shape (={brief(shape)}) must be (channels, height, width) with 1 or 3 channels"
+        )
+    if (n := math.prod(shape)) > MAX_NUMBERS:
+        raise ConfigError(
+            f"image_shape (={shape}) makes images of {n:,} numbers; at most {MAX_NUMBERS:,}"
         )
     return shape
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigError(f"{name} (={_brief(value)}) must be a number")
+        raise ConfigError(f"{name} (={brief(value)}) must be a number")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} (={value}) must be finite")
     return value
@@ -491,4 +496,4 @@ def _digits(value: float) -> str:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raises ConfigError if the value is none of those."""
     if value not in choices:
-        raise ConfigError(f"{name} (={_brief(value)}) must be one of: {', '.join(choices)}")
+        raise ConfigError(f"{name} (={brief(value)}) must be one of: {', '.join(choices)}")

@@ -110,7 +110,7 @@ def test_decoding_is_the_models_own_and_does_not_depend_on_the_pieces(linear, mo
     z = torch.randn(4, 5, D, generator=torch.Generator().manual_seed(0)).double()
     whole = traversal.decode(linear, z)
     torch.testing.assert_close(whole, linear.decode_mean(z.float()).detach(), atol=1e-6, rtol=0)
-    monkeypatch.setattr(traversal, "decodes_at_once", lambda n_pixels: 3)
+    monkeypatch.setattr(traversal, "decodes_at_once", lambda model: 3)
     torch.testing.assert_close(traversal.decode(linear, z), whole, atol=1e-6, rtol=0)
 
 

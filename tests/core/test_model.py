@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from fuzzing import memory_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from vae.config import ACTIVATIONS, FAMILIES, LIKELIHOODS, ModelConfig
 from vae.core.likelihood import make_likelihood
 from vae.core.model import VAE
+from vae.errors import UserError
 
 HIDDEN = {"mlp": (8, 6), "conv": (4, 5)}
 
@@ -199,3 +201,33 @@ def test_initial_weights_have_the_distribution_of_pytorchs_default(family):
                 assert abs(values.square().mean().item() - bound**2 / 3) < 5 * error
                 assert abs(values.mean().item()) < 5 * bound / math.sqrt(3 * n)
     assert n_layers == 7
+
+
+@pytest.mark.parametrize("n_classes", [0, 10])
+def test_the_footprint_counts_what_every_layer_gives_of_one_image(n_classes):
+    mlp = VAE(ModelConfig((1, 4, 4), hidden=(8,), latent_dim=3, n_classes=n_classes))
+    # Flat image, layer and activation, two heads; layer and activation, image, in its shape.
+    assert mlp.footprint == 1 + (16 + n_classes + 8 + 8 + 3 + 3) + (8 + 8 + 16 + 16)
+    conv = VAE(ModelConfig((1, 4, 4), family="conv", hidden=(5,), n_classes=n_classes))
+    assert conv.footprint == 1 + (20 + 20 + 20 + 2 + 2) + (20 + 20 + 20 + 16)
+    assert conv.given(0).footprint == conv.footprint
+
+
+def test_the_footprint_is_known_before_anything_is_allocated():
+    with torch.device("meta"):
+        model = VAE(ModelConfig((1, 1024, 1024), family="conv", hidden=(16384,)))
+    with memory_below(20):
+        assert model.footprint > 2**33
+        with pytest.raises(UserError, match="so take fewer or narrower layers"):
+            model.check_footprint()
+
+
+def test_looking_at_the_footprint_leaves_batch_norm_as_it_was():
+    body = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4))
+    model = VAE(ModelConfig((1, 4, 4), hidden=(8,)))
+    model.encoder.body = body
+    model.encoder.mu, model.encoder.logvar = nn.Linear(4, 2), nn.Linear(4, 2)
+    before = {name: value.clone() for name, value in model.train().state_dict().items()}
+    assert model.footprint > 1
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

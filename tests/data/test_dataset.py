@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from fuzzing import memory_below
 from image_files import noise
 from torchvision.transforms import functional as transforms
 
 from vae.data import catalogue
+from vae.data.dataset import DatasetError
 
 
 @pytest.mark.parametrize(("C", "size"), [(1, (28, 28)), (3, (20, 31))])
@@ -86,3 +88,15 @@ def test_a_pixel_is_drawn_as_often_as_its_grey_level_says():
     share, p = drawn.float().mean((1, 2, 3)), torch.arange(256) / 255
     assert (share[0], share[255]) == (0, 1)
     assert ((share - p).abs() <= 5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_images_that_would_take_too_much_memory_are_not_resized():
+    images = torch.zeros(10_000, 1, 8, 8, dtype=torch.uint8)
+    data = catalogue.Dataset("many", "test", images, torch.zeros(10_000).long(), ("x",))
+    with (
+        memory_below(50),
+        pytest.raises(DatasetError, match=r"10,000 images of many .* 7\.9 GB"),
+    ):
+        data.resized((3, 512, 512))
+    data.check_resized((3, 64, 64))
+    data.check_resized((1, 8, 8))

@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
+from fuzzing import memory_below
 from runs.damage import (
     column,
     contents,
@@ -253,6 +254,38 @@ def test_a_config_that_does_not_fit_its_weights_is_refused(run, setting, value):
     assert "tensor '" in message
 
 
+TOO_LARGE = {
+    "large images": {"image_shape": [3, 1024, 1024], "family": "conv", "hidden": [1] * 8},
+    "large grey images": {"image_shape": [1, 1024, 1025 - 1], "hidden": [1]},
+    "wide stages": {"image_shape": [3, 512, 512], "family": "conv", "hidden": [16384] * 2},
+    "one wide stage": {"image_shape": [1, 256, 256], "family": "conv", "hidden": [16384]},
+    "everything": {
+        **{"image_shape": [3, 1024, 1024], "family": "conv"},
+        **{"hidden": [16384] * 16, "latent_dim": 1024},
+    },
+}
+
+
+@pytest.mark.parametrize("settings", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_model_that_takes_too_much_memory_is_refused_before_it_is_made(run, settings):
+    edit_json(run.path / "config.json", lambda c: c["model"].update(settings))
+    with memory_below(50):
+        message = refusal(open_run, run.path)
+    # 3 x 1,024 x 1,024 are more numbers than an image may have; 1 x 1,024 x 1,024 are as many.
+    said = ("at most 1,048,576", "at most 67,108,864", "these two files are not of one run")
+    assert any(part in message for part in said)
+    assert str(run.path) in message
+
+
+def test_a_model_that_takes_too_much_memory_is_not_begun_to_be_trained(tmp_path):
+    config = ModelConfig((1, 512, 512), family="conv", hidden=(16384,))
+    with memory_below(50):
+        assert "the model is too large" in refusal(
+            checkpoint.create, tmp_path / "run", config, TRAIN
+        )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int32])
 def test_weights_of_another_type_are_refused(run, dtype):
     path = run.path / "model.safetensors"
@@ -354,6 +387,15 @@ def test_a_config_far_too_long_is_refused_unread(run):
         lambda row: row | {"kl": float("nan")},
         lambda row: row | {"recon": float("inf")},
         lambda row: row | {"epoch": 10**400},
+        lambda row: row | {"epoch": 1.5},
+        lambda row: row | {"epoch": True},
+        lambda row: row | {"epoch": -1},
+        lambda row: row | {"seconds": 1e300},
+        lambda row: row | {"seconds": -5},
+        lambda row: row | {"images_per_s": -1},
+        lambda row: row | {"lr": 1e300},
+        lambda row: row | {"kl": -1e300},
+        lambda row: row | {"more": "x" * 20_000},
     ],
 )
 def test_metrics_that_training_would_not_write_are_refused_by_line(run, line):
@@ -364,6 +406,20 @@ def test_metrics_that_training_would_not_write_are_refused_by_line(run, line):
     path.write_text("\n".join([good[0], line, *good[1:]]))
     message = refusal(open_run(run.path).load_metrics)
     assert f"{path}, line 2" in message
+
+
+def test_metrics_far_too_long_are_refused_unread(run):
+    path = run.path / "metrics.jsonl"
+    os.truncate(path, 2**40)
+    with memory_below(50):
+        assert str(path) in refusal(run.load_metrics)
+
+
+def test_a_row_keeps_only_what_training_writes(run):
+    path = run.path / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("\n".join(json.dumps(row | {"more": [1] * 100}) for row in rows))
+    assert run.load_metrics() == rows
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A data set seen through a model: Embedding, one row per point."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -144,7 +143,7 @@ def embed(
     labels = labels_for(model, dataset, condition)
     D = model.config.latent_dim
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS if name != "labels"}
-    chunk = max(1, decodes_at_once(math.prod(dataset.image_shape)) // n_samples)
+    chunk = max(1, decodes_at_once(model) // n_samples)
     for rows in distributed.rows_of(len(dataset), shared).split(chunk):
         x = to_unit(dataset.images[rows]).to(model.device)
         given = model.given(labels[rows])

@@ -268,7 +268,7 @@ def calibration(
         UserError: the model's output is not finite.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(embedding))[:most])
-    n_at_once = decodes_at_once(math.prod(dataset.image_shape))
+    n_at_once = decodes_at_once(model)
     predicted, observed, labels = [], [], labels_for(model, dataset, condition)
     for part in np.array_split(rows, -(-len(rows) // n_at_once)):
         mu, logvar = (torch.from_numpy(v[part]) for v in (embedding.mu, embedding.logvar))

@@ -150,7 +150,7 @@ def decode(model: VAE, z: Tensor) -> Tensor:
             f"most {_MOST_NUMBERS // (C * H * W):,}: fewer dimensions or columns"
         )
     weights = next(model.decoder.parameters(), torch.empty(0))
-    parts = z.reshape(-1, D).to(weights.device, weights.dtype).split(decodes_at_once(C * H * W))
+    parts = z.reshape(-1, D).to(weights.device, weights.dtype).split(decodes_at_once(model))
     images = torch.cat([model.decode_mean(part).float().cpu() for part in parts])
     if not images.isfinite().all():
         raise UserError("the decoder gives pixels that are not finite; its weights may be broken")

@@ -13,6 +13,7 @@ from vae.errors import UserError
 # Decodes are cut into pieces of about this many output numbers, so that memory stays bounded
 # whatever the number of samples.
 _NUMBERS_AT_ONCE = 2**20
+_LAYERS_AT_ONCE = 2**26  # of the numbers that all layers give on the way
 _DECODES_AT_ONCE = 4096
 
 
@@ -57,7 +58,7 @@ def point_terms(model: VAE, x: Tensor, eps: Tensor) -> PointTerms:
     log_px_given_z = torch.cat(
         [
             log_likelihood(model, x, gaussian.reparameterise(mu, logvar, part))
-            for part in _split(_checked(eps, mu), x)
+            for part in _split(model, _checked(eps, mu), x)
         ]
     )  # (S, B)
     S = log_px_given_z.shape[0]
@@ -87,7 +88,7 @@ def pixel_recon(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
     """
     mu, logvar = model.encode(x[None])
     total = torch.zeros_like(x)
-    for part in _split(eps[:, None], x[None]):
+    for part in _split(model, eps[:, None], x[None]):
         z = gaussian.reparameterise(mu, logvar, part)  # (s, 1, D)
         total -= model.likelihood.log_prob(x, model.decode(z)).sum((0, 1))
     return total / len(eps)
@@ -128,7 +129,7 @@ def importance_weighted_bound(model: VAE, x: Tensor, eps: Tensor) -> ImportanceW
     mu, logvar = model.encode(x)
     log_sum = torch.full_like(mu[:, 0], -math.inf)  # log of the sum of the weights
     log_sum_of_squares, total = log_sum.clone(), torch.zeros_like(log_sum)
-    for part in _split(_checked(eps, mu), x):
+    for part in _split(model, _checked(eps, mu), x):
         log_w = log_weights(model, x, mu, logvar, part)  # (k, B)
         log_sum = torch.logaddexp(log_sum, log_w.logsumexp(0))
         log_sum_of_squares = torch.logaddexp(log_sum_of_squares, (2 * log_w).logsumexp(0))
@@ -192,14 +193,14 @@ def _log_likelihood_by_products(model: VAE, x: Tensor, z: Tensor) -> Tensor:
     return (products - A + model.likelihood.base(x)).to(z.dtype)
 
 
-def decodes_at_once(n_pixels: int) -> int:
-    """How many images of that many numbers may be decoded in one go within bounded memory."""
-    return max(1, min(_DECODES_AT_ONCE, _NUMBERS_AT_ONCE // n_pixels))
+def decodes_at_once(model: VAE) -> int:
+    """How many images a model may encode or decode in one go within bounded memory."""
+    by_pixels = _NUMBERS_AT_ONCE // math.prod(model.config.image_shape)
+    return max(1, min(_DECODES_AT_ONCE, by_pixels, _LAYERS_AT_ONCE // model.footprint))
 
 
-def _split(eps: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    B, *pixels = x.shape
-    return eps.split(max(1, decodes_at_once(math.prod(pixels)) // max(B, 1)))
+def _split(model: VAE, eps: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    return eps.split(max(1, decodes_at_once(model) // max(len(x), 1)))
 
 
 def _checked(eps: Tensor, mu: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from vae.config import ForeignModel, ModelConfig
 from vae.core.likelihood import Likelihood, make_likelihood
 from vae.errors import UserError
 
+MAX_FOOTPRINT = 2**26  # 256 MB
 _ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
@@ -78,6 +79,7 @@ class VAE(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.likelihood: Likelihood = make_likelihood(config.likelihood)
+        self._footprint: int | None = None
         _initialise(self, generator or torch.Generator().manual_seed(0))
 
     @classmethod
@@ -103,7 +105,26 @@ class VAE(nn.Module):
         nn.Module.__init__(model)
         model.config = config
         model.encoder, model.decoder, model.likelihood = encoder, decoder, likelihood
+        model._footprint = None
         return model
+
+    @property
+    def footprint(self) -> int:
+        """How many numbers its layers give of one image, all of them, to z and back; at least 1."""
+        if self._footprint is None:
+            self._footprint = _footprint(self)
+        return self._footprint
+
+    def check_footprint(self) -> None:
+        """Raises UserError if one image takes more memory on its way than there may be.
+
+        Of a model on the meta device nothing is allocated.
+        """
+        if self.footprint > MAX_FOOTPRINT:
+            raise UserError(
+                f"its layers make {self.footprint:,} numbers of one image; at most "
+                f"{MAX_FOOTPRINT:,}, so take fewer or narrower layers, or smaller images"
+            )
 
     def given(self, label: int | Tensor) -> "VAE":
         """q(z|x, y) and p(x|z, y) with y fixed: a VAE without a condition, of the same weights.
@@ -131,7 +152,9 @@ class VAE(nn.Module):
         """As `given`, with the label one-hot already, (n_classes,) or (B, n_classes); unchecked."""
         encoder, decoder = _Given(self.encoder, c, 3), _Given(self.decoder, c, 1)
         config = replace(self.config, n_classes=0)
-        return VAE.of_parts(config, encoder, decoder, self.likelihood).train(self.training)
+        made = VAE.of_parts(config, encoder, decoder, self.likelihood).train(self.training)
+        made._footprint = self.footprint
+        return made
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and logvar of q(z|x), each (B, D), for images x (B, C, H, W) in [0, 1].
@@ -201,6 +224,36 @@ class _Given(nn.Module):
         """Of x (B, C, H, W) or z (..., D)."""
         batch = inputs.shape[: inputs.ndim - self.axes]
         return self.network(inputs, self.c.expand(*batch, self.c.shape[-1]))
+
+
+@torch.no_grad()
+def _footprint(model: VAE) -> int:
+    """As `VAE.footprint`: one image of zeros is sent through, of no size on the meta device."""
+    total, config, was_training = 1, model.config, model.training
+    weights = next(model.parameters(), torch.empty(0))
+    like = {"device": weights.device, "dtype": weights.dtype}
+
+    def count(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal total
+        parts = output if isinstance(output, tuple | list) else (output,)
+        total += sum(part.numel() for part in parts if isinstance(part, Tensor))
+
+    layers = [m for m in model.modules() if next(m.children(), None) is None]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    c = (torch.zeros(1, config.n_classes, **like),) if config.n_classes else ()
+    model.eval()  # batch norm neither learns of it nor wants a second image
+    try:
+        for network, shape in (
+            (model.encoder, config.image_shape),
+            (model.decoder, (config.latent_dim,)),
+        ):
+            if next(network.parameters(), None) is not None:  # else its layers are not ours to see
+                network(torch.zeros(1, *shape, **like), *c)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 def _mlp_encoder(config: ModelConfig) -> tuple[nn.Module, int]:

@@ -6,6 +6,7 @@ two splits.
 
 import dataclasses
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from vae.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_RESIZED_BYTES = 1_000_000_000  # of images that are made as large as a model reads them
 SPLITS = ("test", "train", "all")
 HELD_OUT_SHARE = 0.2
 SHIPPED = Path(__file__).parent / "held_out"  # held-out images that need no download
@@ -80,6 +82,16 @@ class Dataset:
             factors={name: values[:n] for name, values in self.factors.items()},
         )
 
+    def check_resized(self, image_shape: tuple[int, int, int]) -> None:
+        """Raises DatasetError if all its images in that shape would take too much memory."""
+        n_bytes = len(self) * math.prod(image_shape)
+        if tuple(image_shape) != self.image_shape and n_bytes > MAX_RESIZED_BYTES:
+            raise DatasetError(
+                f"resized to {_size(image_shape)} the {len(self):,} images of {self.name} would "
+                f"take {n_bytes / 1e9:.1f} GB; at most {MAX_RESIZED_BYTES / 1e9:.0f} GB, so choose "
+                "data of that size, or of fewer images"
+            )
+
     def resized(self, image_shape: tuple[int, int, int]) -> "Dataset":
         """The same points with images of another shape, as a model of that shape reads them.
 
@@ -96,10 +108,12 @@ class Dataset:
             itself if its images are of that shape already.
 
         Raises:
-            UserError: another number of channels, or a side below 1.
+            DatasetError: another number of channels, a side below 1, or images that would take
+                more than MAX_RESIZED_BYTES.
         """
         if tuple(image_shape) == self.image_shape:
             return self
+        self.check_resized(image_shape)
         images = np.empty((len(self), *image_shape), dtype=np.uint8)
         for i, image in enumerate(self.images.numpy()):
             images[i] = pixels_of(_as_picture(image), image_shape)

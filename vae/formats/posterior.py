@@ -76,7 +76,7 @@ class PosteriorEncoder(nn.Module):
         variance = variance + SPACING**2 / 12  # of a cell
         axis = torch.linspace(-_REACH, _REACH, _SIDE, dtype=torch.float64)
         steps = torch.cartesian_prod(*[axis] * self.latent_dim).reshape(-1, self.latent_dim)
-        at_once = max(1, decodes_at_once(x[0].numel()) // len(steps))
+        at_once = max(1, decodes_at_once(model) // len(steps))
         finer = [
             _finer(model, *part, steps)
             for part in zip(

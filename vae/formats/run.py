@@ -205,6 +205,7 @@ def _load(survey: Survey, config: ForeignModel | ModelConfig, build: Build) -> V
 def check(model: VAE, device: str) -> None:
     """Raises UserError, or what torch raises, if the parts do not fit the config or each other."""
     config = model.config
+    model.check_footprint()
     model = model.given(0)
     wanted = (1, config.latent_dim)
     with torch.no_grad():

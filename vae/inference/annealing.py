@@ -172,7 +172,7 @@ def _transition(
 
 def _evaluate(model: VAE, x: Tensor, z: Tensor) -> _State:
     """The state at z. What is not finite has no likelihood and no slope."""
-    at_once = decodes_at_once(x[0].numel())
+    at_once = decodes_at_once(model)
     columns = []
     for images, of_images in zip(x.split(at_once), z.split(at_once, dim=1), strict=True):
         parts = []

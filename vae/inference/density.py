@@ -64,7 +64,7 @@ class Lattice:
         if self._pieces is not None:
             return self._pieces
         n_pixels = math.prod(self.model.config.image_shape)
-        pieces = (decode(self.model, z) for z in self.z.split(decodes_at_once(n_pixels)))
+        pieces = (decode(self.model, z) for z in self.z.split(decodes_at_once(self.model)))
         if 8 * n_pixels * len(self.z) > _LATTICE_BYTES:
             return pieces
         self._pieces = list(pieces)
@@ -85,7 +85,7 @@ def posterior_density(model: VAE, x: Tensor, log_px: float, z: Tensor) -> Tensor
         log p(z|x), shape (n,), float64.
     """
     pixels, base = flat(model, x[None])
-    decoded = (decode(model, piece) for piece in z.split(decodes_at_once(x.numel())))
+    decoded = (decode(model, piece) for piece in z.split(decodes_at_once(model)))
     log_px_given_z = torch.cat([(pixels @ eta.T - A)[0] for eta, A in decoded]) + base
     return log_px_given_z + gaussian.standard_normal_log_prob(z.double().cpu()) - log_px
 

@@ -78,7 +78,7 @@ def running_recon(model: VAE, x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor
     _check_image(model, x)
     _check_draws(mu, logvar, eps, model)
     with torch.no_grad():
-        parts = [-log_likelihood(model, x, z) for z in _draws(x, mu, logvar, eps)]
+        parts = [-log_likelihood(model, x, z) for z in _draws(model, x, mu, logvar, eps)]
     return _running(_finite(torch.cat(parts).double()))
 
 
@@ -128,7 +128,7 @@ def gradient_estimates(
     _check_image(model, x)
     L = _check_draws(mu, logvar, eps, model)
     values, slopes = [], []
-    for z in _draws(x, mu, logvar, eps):
+    for z in _draws(model, x, mu, logvar, eps):
         with torch.enable_grad():
             f = -log_likelihood(model, x, z.requires_grad_())
             slopes += torch.autograd.grad(f.sum(), z)
@@ -201,10 +201,10 @@ def _running(values: Tensor) -> Running:
     return Running(values, centre + mean, (variance / n).sqrt())
 
 
-def _draws(x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor) -> Iterator[Tensor]:
+def _draws(model: VAE, x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor) -> Iterator[Tensor]:
     """z = mu + eps * sigma, equation (7), (l, D) in pieces that may be decoded in one go."""
     mu, logvar, eps = mu.detach().to(x), logvar.detach().to(x), eps.to(x)
-    for part in eps.split(decodes_at_once(x.numel())):
+    for part in eps.split(decodes_at_once(model)):
         yield gaussian.reparameterise(mu, logvar, part)
 
 

@@ -225,7 +225,7 @@ def _highest_peak(model: VAE, x: Tensor, mu: Tensor, seed: int) -> Tensor:
     draws = gaussian.draw((_PLACES, len(mu)), torch.Generator().manual_seed(seed)).to(mu)
     places = torch.cat([mu[None], draws])
     with torch.no_grad():
-        parts = [_energy(model, x, z) for z in places.split(decodes_at_once(x.numel()))]
+        parts = [_energy(model, x, z) for z in places.split(decodes_at_once(model))]
     start = places[torch.cat(parts).nan_to_num(torch.inf).argmin()]
     return lowest(lambda z: _energy(model, x, z), start)[1]
 
@@ -245,7 +245,7 @@ def _laplace_logvar(model: VAE, x: Tensor, mode: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _weights(model: VAE, x: Tensor, mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
-    parts = eps[:, None].to(mu).split(decodes_at_once(x.numel()))
+    parts = eps[:, None].to(mu).split(decodes_at_once(model))
     return torch.cat([log_weights(model, x[None], mu, logvar, part)[:, 0] for part in parts]).cpu()
 
 

@@ -250,7 +250,6 @@ class _Refinement:
 
     def _evaluated(self, pairs: _Pairs, spacing: float) -> _Pairs:
         """The pairs with log p(x, z), sorted by point and place; each cell is decoded once."""
-        n_pixels = self.pixels.shape[1]
         width = round(2 * self.lattice.reach / spacing)
         order = torch.argsort(_key(pairs.point, pairs.cell, width))
         pairs = pairs.of(order)
@@ -262,7 +261,7 @@ class _Refinement:
         first = torch.searchsorted(of_pair[by_cell], torch.arange(len(cells)))
         z = self._middles(pairs.cell[by_cell[first]], spacing)
         log_px_given_z = torch.empty(len(pairs.point), dtype=torch.float64)
-        at_once = decodes_at_once(n_pixels)
+        at_once = decodes_at_once(self.model)
         for start in range(0, len(cells), at_once):
             last = min(start + at_once, len(cells))
             eta, A = decode(self.model, z[start:last])

@@ -13,7 +13,6 @@ one. Nothing here can run code that a file brings along: there is no pickle.
 
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -28,8 +27,9 @@ import torch
 from torch import Tensor
 
 from vae.analysis.embedding import Embedding
-from vae.config import ConfigError, ModelConfig, TrainConfig
+from vae.config import ConfigError, ModelConfig, TrainConfig, brief
 from vae.core.model import VAE
+from vae.errors import UserError
 from vae.inference.evidence import Evidence
 from vae.runs import files, headers, results
 from vae.runs.files import MAX_JSON_BYTES, CheckpointError
@@ -44,6 +44,17 @@ METRIC_NAMES = (
     *("epoch", "split", "recon", "kl", "neg_elbo"),
     *("beta", "lr", "images_per_s", "seconds"),
 )
+# What a training can come to; sums and squares of it are finite.
+_LARGE = 1e100
+_RANGES: dict[str, tuple[float, float]] = {
+    "epoch": (0, 10**6),
+    "beta": (0, 1e6),
+    "lr": (0, 1e6),
+    "images_per_s": (0, 1e12),
+    "seconds": (0, 1e9),
+}
+_MAX_METRICS_BYTES = 32_000_000  # two lines for each of some 70,000 epochs
+_MAX_LINE = 10_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -93,7 +104,12 @@ class Run:
         Raises:
             CheckpointError: the file cannot be read.
         """
-        return hashlib.sha256(files.read(self.path / MODEL)).hexdigest()
+        path = self.path / MODEL
+        try:
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
 
     def load_model(self) -> VAE:
         """The model with its weights, on the CPU.
@@ -110,8 +126,7 @@ class Run:
                     f"{path}: the tensor '{name}' holds NaN or infinite weights; "
                     "the training that wrote it diverged, so train again"
                 )
-        with torch.device("meta"):
-            model = VAE(self.model_config)
+        model = _on_meta(self.model_config, path)
         model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
         return model.eval()
 
@@ -125,11 +140,12 @@ class Run:
         if not path.exists():
             return []
         rows = []
-        for number, line in enumerate(files.read_text(path).splitlines(), start=1):
-            row = files.parse_json(line, f"{path}, line {number}")
-            if not _is_metrics_row(row):
-                raise CheckpointError(f"{path}, line {number}, is not a row of training metrics")
-            rows.append(row)
+        for number, line in enumerate(files.read_text(path, _MAX_METRICS_BYTES).splitlines(), 1):
+            where = f"{path}, line {number}"
+            row = files.parse_json(line, where, _MAX_LINE)
+            if problem := _problem_of_row(row):
+                raise CheckpointError(f"{where}, is not a row of training metrics: {problem}")
+            rows.append({name: row[name] for name in METRIC_NAMES})
         return rows
 
     def load_held_out_terms(self) -> MeanTerms | None:
@@ -208,6 +224,7 @@ def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> 
         CheckpointError: a folder of that name exists, or it cannot be written.
     """
     check_name(path.name)
+    _on_meta(model_config, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
@@ -362,20 +379,34 @@ def _taken(path: Path) -> CheckpointError:
     )
 
 
-def _is_metrics_row(row: Any) -> bool:
+def _problem_of_row(row: Any) -> str:
+    """What of a row no training writes, as a clause; "" if it is one."""
     if not isinstance(row, dict) or row.get("split") not in ("train", "test"):
-        return False
-    numbers = [row.get(name) for name in METRIC_NAMES if name != "split"]
+        return "it names no split"
+    for name in METRIC_NAMES:
+        if name == "split":
+            continue
+        low, high = _RANGES.get(name, (-_LARGE, _LARGE))
+        value, kind = row.get(name), int if name == "epoch" else int | float
+        if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+            return f"{name} is {brief(value)}"
+    return ""
+
+
+def _on_meta(config: ModelConfig, path: Path) -> VAE:
+    """The model without numbers. Raises CheckpointError for one too large to be looked at."""
+    with torch.device("meta"):
+        model = VAE(config)
     try:
-        return all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-    except OverflowError:  # a whole number that no float can hold
-        return False
+        model.check_footprint()
+    except UserError as error:
+        raise CheckpointError(f"{path}: the model is too large: {error}") from error
+    return model
 
 
 def _check_header(path: Path, config: ModelConfig) -> None:
     """Holds the file's tensor names, shapes and types against the config, loading none."""
-    with torch.device("meta"):
-        expected = {name: tuple(t.shape) for name, t in VAE(config).state_dict().items()}
+    expected = {name: tuple(t.shape) for name, t in _on_meta(config, path).state_dict().items()}
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
     try:

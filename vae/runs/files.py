@@ -71,9 +71,9 @@ def read_text(path: Path, at_most: int | None = None) -> str:
         raise CheckpointError(f"{path} is not a text file") from error
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, at_most: int = MAX_JSON_BYTES) -> Any:
     """What a JSON text holds. Raises CheckpointError, which begins with `where`."""
-    if len(text) > MAX_JSON_BYTES:
+    if len(text) > at_most:
         raise CheckpointError(f"{where} is far longer than anything a run writes")
     try:
         return json.loads(text)
@@ -82,18 +82,19 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def read_tensors(
-    path: Path, load: Callable[[bytes], dict[str, Any]]
+    path: Path, load: Callable[[bytes], dict[str, Any]], at_most: int | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A safetensors file's tensors and its metadata, of one moment: it may be replaced meanwhile.
 
     Args:
         path: the file.
         load: safetensors.torch.load or safetensors.numpy.load.
+        at_most: bytes.
 
     Raises:
         CheckpointError: it is no such file, or damaged.
     """
-    data = read(path)
+    data = read(path, at_most)
     try:
         headers.check_length(data[:8])
         tensors = load(data)

@@ -73,7 +73,7 @@ def shoot(model: VAE, test_images: Tensor, epoch: int, labels: Tensor | None = N
         labels: of a model with a condition, int64, shape (N,).
     """
     device = model.device
-    chunk = decodes_at_once(test_images[0].numel())
+    chunk = decodes_at_once(model)
     mu = []
     for rows in torch.arange(min(N_POINTS, len(test_images))).split(chunk):
         given = model if labels is None else model.given(labels[rows])

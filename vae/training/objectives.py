@@ -100,7 +100,7 @@ def mean_terms(model: VAE, images: Tensor, eps: Tensor, labels: Tensor | None = 
     totals = torch.zeros(2, dtype=torch.float64)
     if not len(images):  # the share of a process more than there are images
         return MeanTerms(0.0, 0.0)
-    chunk = decodes_at_once(images[0].numel())
+    chunk = decodes_at_once(model)
     for rows in torch.arange(len(images), device=images.device).split(chunk):
         given = model if labels is None else model.given(labels[rows])
         terms = point_terms(given, to_unit(images[rows]), eps[:, rows])

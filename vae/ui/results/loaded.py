@@ -168,6 +168,7 @@ def images(run: AnyRun, name: str, split: str) -> Dataset:
     is_own = not isinstance(run, ForeignRun) and name == run.train_config.held_out_dataset
     if is_own or found.image_shape == shape:
         return found
+    found.check_resized(shape)
     return waiting.result(
         ("resized", name, split, found.fingerprint, shape),
         lambda progress: _resized(found, shape, progress),
