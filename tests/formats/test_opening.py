@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from formats.state_dicts import (
     VAE_28,
@@ -40,6 +41,49 @@ def test_one_broken_entry_does_not_hide_the_others(tiny_run, tmp_path):
     runs, broken = formats.list_runs(tmp_path)
     assert [run.name for run in runs] == ["examples.pt", "ours", "theirs"]
     assert set(broken) == {"broken.pt", "empty"}
+
+
+THEIR_SETTINGS = {
+    "another program's": b'{"latent_dim": 2, "lr": 0.001}',
+    "a hub's": b'{"model_type": "vae", "architectures": ["VAE"]}',
+    "empty": b"{}",
+    "a list": b"[1, 2]",
+    "no JSON": b"latent_dim: 2",
+    "far too long": b'{"a": "' + b"b" * 1_500_000 + b'"}',
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("settings", THEIR_SETTINGS.values(), ids=THEIR_SETTINGS)
+@pytest.mark.parametrize("name", ["model.pt", "vae.safetensors", "epoch=9.ckpt"])
+def test_weights_that_open_alone_open_beside_a_config_of_another_program(tmp_path, name, settings):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if name.endswith("safetensors"):
+        safetensors.torch.save_file(dict(examples_vae()), folder / name)
+    else:
+        torch.save(dict(examples_vae()), folder / name)
+    (folder / "config.json").write_bytes(settings)
+    for path in (folder, folder / name):
+        assert formats.open_run(path).card.format == "pytorch/examples"
+    runs, broken = formats.list_runs(tmp_path)
+    assert ([run.name for run in runs], broken) == (["run"], {})
+
+
+@pytest.mark.parametrize("part", ["", "model.safetensors"])
+def test_their_model_safetensors_is_opened_beside_their_config(tmp_path, part):
+    safetensors.torch.save_file(dict(examples_vae()), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"latent_dim": 2}')
+    assert formats.open_run(tmp_path / part).card.format == "pytorch/examples"
+
+
+def test_our_run_stays_ours_beside_other_weights_and_when_it_is_broken(tiny_run, tmp_path):
+    run = tiny_run(tmp_path / "run")
+    torch.save(dict(examples_vae()), run.path / "model.pt")
+    assert formats.open_run(run.path) == run
+    (run.path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="weights are missing"):
+        formats.open_run(run.path)
 
 
 def test_a_folder_of_lightnings_is_looked_into(tmp_path):

@@ -16,8 +16,9 @@ from vae import formats
 from vae.core.model import VAE
 from vae.formats import uploads
 from vae.formats.uploads import Uploads
-from vae.runs import checkpoint, folders
+from vae.runs import checkpoint, folders, queue
 from vae.runs.checkpoint import CheckpointError
+from vae.runs.status import read_status
 
 
 @pytest.fixture(autouse=True)
@@ -420,3 +421,15 @@ def test_visitors_who_come_at_once_do_not_sweep_each_other():
         thread.join()
     assert len({mine._root for mine in uploads_of}) == 12
     assert all((mine._root / ".lock").exists() for mine in uploads_of)
+
+
+def test_how_far_a_training_was_does_not_come_with_an_upload(tiny_run, tmp_path, checkpoints):
+    """Or the queue of this server would take it up, and every page would wait for it."""
+    run = tiny_run(tmp_path / "run")
+    (run.path / "status.json").write_text('{"state": "queued", "updated": 1}')
+    files = [file(p.name, p.read_bytes()) for p in run.path.iterdir() if p.is_file()]
+    uploads = Uploads(2**30)
+    kept = uploads.keep(uploads.add(files).name, "kept")
+    assert not (kept / "status.json").exists()
+    assert read_status(kept).state == "finished"
+    assert queue.queued(checkpoints) == []

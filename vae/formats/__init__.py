@@ -167,7 +167,7 @@ def _open_any(path: Path) -> AnyRun:
         if weights is None and not is_ours:
             raise Refusal(path, "is a folder", "it holds no checkpoint", INTO_FOLDER)
         return checkpoint.open_run(path) if weights is None else _open(path.name, *weights)
-    if path.name in _OWN_FILES and (path.parent / checkpoint.CONFIG).is_file():
+    if path.name in _OWN_FILES and _is_ours(path.parent):
         return checkpoint.open_run(path)
     if (encoder := pairs.encoder_of(path)) is not None:
         return _open(path.name, encoder, path)
@@ -325,13 +325,20 @@ def _unknown(survey: Survey) -> CheckpointError:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether its config.json is that of a run folder, broken or not; or there is nothing else."""
+    """Whether its config.json is that of a run folder, broken or not; or there is nothing else.
+
+    Many programs call their settings so: beside other weights it is theirs unless it is ours.
+    """
     config = folder / checkpoint.CONFIG
     if not config.is_file():
         return False
     values = _json(config)
-    foreign = bool(values) and not values.keys() & {"format_version", "train"}
-    return not foreign or not (folder / checkpoint.MODEL).is_file()
+    if values.keys() & {"format_version", "train"}:
+        return True
+    names = [path.name for path in folder.iterdir() if tensors.is_weights(path)]
+    if set(names) <= {checkpoint.MODEL, checkpoint.EMBEDDING, checkpoint.TRAINER}:
+        return not values or checkpoint.MODEL not in names
+    return False
 
 
 def _is_pair(folder: Path) -> bool:

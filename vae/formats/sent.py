@@ -15,6 +15,7 @@ from vae.formats.containers.tensors import PICKLED, SUFFIXES
 from vae.formats.refusal import OTHER_FILE, SAVE_WEIGHTS, Refusal, Step
 from vae.formats.wording import listed, quoted
 from vae.runs import checkpoint
+from vae.runs.status import STATUS
 
 _BESIDE = (".json", ".jsonl")
 _PICKLED = (*PICKLED, ".joblib")  # taken, so that opening those without weights says what to do
@@ -132,7 +133,8 @@ def _size(file: BinaryIO) -> int:
 def _is_taken(name: str) -> bool:
     """Whether a file is part of a checkpoint: a README beside it may come along, and is left out.
 
-    So is a training's state: others could go on with it, and it is as large as all the rest.
+    So is a training's state: others could go on with it, and it is as large as all the rest. How
+    far a training was is said of a process elsewhere: no run that came by an upload is in progress.
     """
     known = (*SUFFIXES, *_BESIDE, *_PICKLED)
-    return name.lower().endswith(known) and name != checkpoint.TRAINER
+    return name.lower().endswith(known) and name not in (checkpoint.TRAINER, STATUS)
