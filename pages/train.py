@@ -1,6 +1,5 @@
 """Train: train one and watch the space form; queue, resume, compare."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,7 +250,9 @@ def progress(run: Run, status: Status, rows: list[dict]) -> None:
     elif status.state == "queued":
         st.info(f"In the queue at {text}.{waiting_for(run)}")
     elif status.state == "failed":
-        st.error(plain(status.message))
+        st.error(plain(status.message or f"The training of this run failed at {text}."))
+    elif status.message:
+        st.warning(plain(f"How this run does is not known: {status.message}."))
     elif status.state == "interrupted":
         st.warning(
             f"The process that trained this run ended at {text}; that epoch is kept, and "
@@ -301,9 +302,12 @@ def all_runs(states_before: dict[str, str]) -> None:
     histories = {}
     for run in runs:
         try:
-            histories[run.name] = loaded.metrics(run)
+            rows = loaded.metrics(run)
+            loaded.held_out_terms(run)  # which the table shows
         except UserError as error:
             broken = broken | {run.name: str(error)}
+        else:
+            histories[run.name] = rows
     chosen = charts.table([run for run in runs if run.name in histories], histories, states)
     if chosen:
         charts.curves({name: histories[name] for name in chosen})
@@ -316,7 +320,9 @@ def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
-    return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
 main()

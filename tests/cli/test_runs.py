@@ -28,7 +28,9 @@ def test_list_shows_every_run_and_why_others_cannot_be_opened(vae, run, tiny_run
     for name in ("tiny", "bad-status"):
         assert f"-ELBO {score:.2f} nats" in lines[name]
         assert "digits" in lines[name]
-        assert lines[name].endswith("finished")
+        assert f" {'finished':8}" in lines[name]
+    assert lines["tiny"].endswith("finished")
+    assert "finished: status.json is not valid JSON" in lines["bad-status"]
     assert "untrained " in lines["untrained"][10:]
     for name, file in (
         ("bad-config", "config.json"),

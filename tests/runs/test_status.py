@@ -1,4 +1,5 @@
 import json
+import math
 import socket
 import time
 
@@ -6,7 +7,7 @@ import pytest
 from filelock import FileLock
 
 from vae.runs import lock
-from vae.runs.status import Status, read_status
+from vae.runs.status import Status, read_status, write_status
 
 
 def test_a_run_that_no_job_is_known_to_fill_is_finished(tiny_run, tmp_path):
@@ -43,6 +44,7 @@ def test_a_job_that_ended_never_becomes_interrupted(tmp_path, state):
     "data",
     [
         b"",
+        b'{"state": "running"' + b" " * 200_000 + b"}",
         b"\xff\xfe",
         b"[]",
         b"7",
@@ -53,20 +55,59 @@ def test_a_job_that_ended_never_becomes_interrupted(tmp_path, state):
         b'{"state": 5}',
         b'{"state": []}',
         b'{"state": "running", "unknown": 1}',
-        b'{"state": "running", "updated": "now"}',
-        b'{"state": "running", "updated": null}',
-        b'{"state": "running", "updated": 1e999}',
-        b'{"state": "running", "updated": NaN}',
-        b'{"state": "running", "step": "x", "updated": 9e12}',
-        b'{"state": "running", "seconds": [], "updated": 9e12}',
-        b'{"state": "running", "message": {}, "updated": 9e12}',
-        b'{"state": "running", "updated": 1' + b"0" * 400 + b"}",
     ],
     ids=lambda data: repr(data[:50]),
 )
-def test_a_damaged_status_counts_as_finished(tmp_path, data):
+def test_a_damaged_status_counts_as_finished_and_says_so(tmp_path, data):
     (tmp_path / "status.json").write_bytes(data)
-    assert read_status(tmp_path) == Status("finished")
+    found = read_status(tmp_path)
+    assert found == Status("finished", message=found.message)
+    assert found.message.startswith("status.json ")
+    assert found.message.endswith("; delete that file")
+    assert found.message.isprintable()
+    assert len(found.message) < 200
+
+
+ABSURD = [
+    *({"step": 5, "n_steps": 2}, {"step": -1, "n_steps": 2}, {"step": True, "n_steps": 2}),
+    *({"step": 1.5, "n_steps": 2}, {"n_steps": 10**400}, {"n_steps": -3}, {"step": "x"}),
+    *({"seconds": math.inf}, {"seconds": math.nan}, {"seconds": -1}, {"seconds": 1e300}),
+    *({"seconds": []}, {"seconds": None}, {"updated": "now"}, {"updated": None}),
+    *({"updated": math.inf}, {"updated": math.nan}, {"updated": -1e9}, {"message": {}}),
+    *({"host": 5}, {"host": ["x"]}),
+]
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "finished", "stopped", "failed"])
+@pytest.mark.parametrize("values", ABSURD, ids=str)
+def test_an_absurd_status_says_nothing_but_its_state_and_what_is_wrong(tmp_path, values, state):
+    known = {"state": state, "updated": time.time(), "host": "another"}
+    try:
+        (tmp_path / "status.json").write_text(json.dumps(known | values))
+    except ValueError:  # a number that Python writes no digits of
+        (tmp_path / "status.json").write_text(f'{{"state": "{state}", "n_steps": 1{"0" * 400}}}')
+    found = read_status(tmp_path)
+    # Nobody is seen to work in it: it is in no queue, and no page waits for it.
+    shown = "interrupted" if state in ("queued", "running") else state
+    assert found == Status(shown, message=found.message)
+    (name, *_) = values
+    assert found.message.startswith(f"status.json says that {name} is ")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state"),
+    [(5, "running"), (60, "running"), (3600, "interrupted"), (1e9, "interrupted")],
+)
+def test_a_job_elsewhere_is_not_in_progress_for_ever(tmp_path, ahead, state):
+    status = {"state": "running", "updated": time.time() + ahead, "host": "another"}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert read_status(tmp_path).state == state
+
+
+def test_a_long_message_is_cut_and_the_status_stays_readable(tmp_path):
+    write_status(tmp_path, Status("failed", message="x" * 1_000_000))
+    found = read_status(tmp_path)
+    assert (found.state, found.message) == ("failed", "x" * 1000)
 
 
 def test_what_is_left_follows_from_the_pace():

@@ -21,6 +21,7 @@ from vae.cli.common import (
 from vae.data import catalogue
 from vae.errors import UserError
 from vae.formats import ForeignRun
+from vae.formats.wording import printable
 from vae.runs import checkpoint, film
 from vae.runs.checkpoint import CheckpointError
 from vae.runs.status import read_status
@@ -77,10 +78,12 @@ def _list(options: argparse.Namespace) -> None:
         except CheckpointError as error:
             broken[run.name] = str(error)
             continue
+        status = read_status(run.path)
+        said = status.state, printable(status.message, 200)
         score = f"-ELBO {terms.neg_elbo:.2f} nats" if terms else "untrained"
         print(
             f"{run.name:24} {train.dataset:14} k = {model.latent_dim:<4} {model.family:5} "
-            f"{model.likelihood:21} {score:20} {read_status(run.path).state}"
+            f"{model.likelihood:21} {score:20} {': '.join(filter(None, said))}"
         )
     for name, reason in broken.items():
         print(f"{name:24} cannot be opened: {reason}")

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 from PIL import Image
-from safetensors import SafetensorError
 
 from vae.errors import UserError
 from vae.runs import files
 from vae.runs.checkpoint import Run
 from vae.runs.files import CheckpointError
-from vae.training.film import Frame
+from vae.training.film import SIDE, Frame
 
 FOLDER = "history"
+_MAX_BYTES = 64_000_000  # of a file
 
 
 def save(run: Run, frame: Frame) -> None:
@@ -50,17 +50,22 @@ def load(run: Run, epoch: int) -> Frame:
     """
     file = path(run, epoch, "safetensors")
     try:
-        mu = safetensors.numpy.load(file.read_bytes())["mu"].astype(np.float32)
+        tensors, _ = files.read_tensors(file, safetensors.numpy.load, _MAX_BYTES)
+        mu = tensors["mu"].astype(np.float32)
         if mu.ndim != 2 or mu.shape[1] != run.model_config.latent_dim or not np.isfinite(mu).all():
             raise UserError("not means of this model")
         file = path(run, epoch, "png")
-        sheet = file.read_bytes()
+        sheet = files.read(file, _MAX_BYTES)
         with Image.open(io.BytesIO(sheet), formats=["PNG"]) as image:
+            C, H, W = run.model_config.image_shape
+            if image.size != (SIDE * W, SIDE * H) or image.mode != ("L" if C == 1 else "RGB"):
+                raise UserError(f"a sheet of {image.width} x {image.height} pixels, {image.mode}")
             image.verify()
-    except (OSError, SafetensorError, SyntaxError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).removeprefix(f"{file} ").partition(";")[0]
+        reason = "".join(c if c.isprintable() else "?" for c in reason[:100])
         raise CheckpointError(
-            f"{file} cannot be read ({' '.join(str(error).split())[:100]}); delete that file, and "
-            "the film goes on without it"
+            f"{file} cannot be read ({reason}); delete that file, and the film goes on without it"
         ) from error
     return Frame(epoch, mu, sheet)
 

@@ -330,7 +330,7 @@ class _Reporter(threading.Thread):
             pass  # readers see that nobody holds the lock
 
     def _write(self, status: Status) -> None:
-        seconds = time.time() - self._began
+        seconds = max(0.0, time.time() - self._began)  # a clock can be set back
         write_status(
             self.path,
             dataclasses.replace(status, step=self.step, n_steps=self.n_steps, seconds=seconds),

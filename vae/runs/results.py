@@ -19,6 +19,7 @@ from vae.runs.files import CheckpointError
 EMBEDDING = "embedding.safetensors"
 _WIDE = {"mu", "logvar", "kl_per_dim"}
 _EVIDENCE_ARRAYS = ("log_px", "error", "elbo")
+_LARGEST = 1e100
 _NUMBERS = ("n_samples", "seed")
 
 
@@ -113,7 +114,12 @@ def read_evidence(path: Path) -> tuple[dict[str, str], Evidence]:
         columns = {name: arrays[name] for name in _EVIDENCE_ARRAYS}
         shapes = {values.shape for values in columns.values()}
         usable = all(values.dtype == np.float64 for values in columns.values())
+        # An error or a bound may be infinite; sums and squares of what is not are finite.
         usable = usable and bool(np.isfinite(columns["log_px"]).all())
+        usable = usable and not any(
+            bool((np.isfinite(values) & (np.abs(values) > _LARGEST)).any())
+            for values in columns.values()
+        )
         if len(shapes) != 1 or len(next(iter(shapes))) != 1 or not usable:
             raise ValueError("columns of unequal length, of another type or not finite")
         origin = _origin(metadata, ("dataset", "split", "method"))
