@@ -260,7 +260,9 @@ def change_histogram(
         selected: that of the chosen point.
         height: in pixels.
     """
-    low, high = (float(end) for end in np.percentile(change, (0.2, 99.8)))
+    change = change[np.isfinite(change)].clip(-1e300, 1e300)
+    ends = np.percentile(change, (0.2, 99.8)) if len(change) else (0, 0)
+    low, high = (float(end) for end in ends)
     low, high = min(low, 0.0), max(high, 0.0)
     width = (high - low) / min(80, max(16, round(len(change) ** 0.5))) or 1.0
     # An edge at zero: no bar belongs to both.

@@ -20,6 +20,7 @@ from vae.figures.theme import (
     SELECTED_LINE,
     THRESHOLD_LINE,
     bars,
+    binned,
     legend_above,
     plain_layout,
 )
@@ -293,7 +294,7 @@ def quantiles_against_prior(
 
 def mmd_null(null: np.ndarray, value: float, height: int = 250) -> go.Figure:
     """What MMD^2 is where both samples are from one distribution, and what it is here."""
-    counts, edges = np.histogram(null, bins=40)
+    counts, edges = binned(null, 40)
     figure = go.Figure(bars(counts, edges, "%{x:.2e}: %{y} permutations"))
     figure.add_vline(x=value, line={"color": Q_COLOUR, "width": 2.5})
     return plain_layout(figure, height, "MMD²", "permutations", showlegend=False)
@@ -432,7 +433,7 @@ def costs(
         name: of the term.
         height: in pixels.
     """
-    counts, edges = np.histogram(values, bins=min(80, max(10, round(len(values) ** 0.5))))
+    counts, edges = binned(values, min(80, max(10, round(len(values) ** 0.5))))
     figure = go.Figure(bars(counts, edges, "%{x:.1f} nats: %{y} points"))
     spread = z.max() - z.min()
     if spread > 0:

@@ -18,6 +18,7 @@ from vae.figures.theme import (
     RECON_COLOUR,
     SELECTED_LINE,
     bars,
+    binned,
     legend_above,
     plain_layout,
 )
@@ -455,7 +456,7 @@ def gap_against_kl(
 def gap_histogram(gap: np.ndarray, selected: float, height: int = 200) -> go.Figure:
     """How many points have which gap, in nats per image, on a logarithmic axis; one is marked."""
     logs = np.log10(np.maximum(gap, 1e-4))
-    counts, edges = np.histogram(logs, bins=60)
+    counts, edges = binned(logs, 60)
     middles = 10 ** ((edges[:-1] + edges[1:]) / 2)
     figure = go.Figure(
         bars(counts, edges, "%{customdata:.3g} nats: %{y} points", customdata=middles)

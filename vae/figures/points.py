@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,9 +38,9 @@ def histogram(
     values: np.ndarray, name: str, selected: float | None = None, height: int = 150
 ) -> go.Figure:
     """The distribution of one term over points, in nats per image, the chosen point marked."""
-    counts, edges = np.histogram(values, bins=min(60, max(8, round(len(values) ** 0.5))))
+    counts, edges = theme.binned(values, min(60, max(8, round(len(values) ** 0.5))))
     figure = go.Figure(theme.bars(counts, edges, "%{x:.1f} nats: %{y} points"))
-    if selected is not None:
+    if selected is not None and math.isfinite(selected):
         figure.add_vline(x=selected, line=SELECTED_LINE)
     return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
 

@@ -34,6 +34,7 @@ RECON_COLOUR = NATS[4][1]  # the reconstruction term beside the KL, which has q'
 PRIOR_LINE = {"color": PRIOR_COLOUR, "width": 1.5, "dash": "dot"}
 THRESHOLD_LINE = {"color": PRIOR_COLOUR, "width": 1.5, "dash": "dash"}
 SELECTED_LINE = {"color": Q_COLOUR, "width": 2}
+_LARGEST = 1e300  # in a histogram: the width of its bins is finite, too
 BARE = {"showgrid": False, "zeroline": False}  # an axis
 DECADES = {"type": "log", "dtick": 1, "exponentformat": "power"}  # an axis
 NO_HOVER = {"hoverinfo": "skip", "showlegend": False}  # a trace that only marks something
@@ -116,6 +117,25 @@ def bars(counts: np.ndarray, edges: np.ndarray, hover: str, **options: object) -
         hovertemplate=f"{hover}<extra></extra>",
         **(usual | options),
     )
+
+
+def binned(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """A histogram of so many bins, whatever the values are; those that are not finite are left out.
+
+    Values that are the same but for rounding have bins that are wider than the rounding, around
+    them.
+
+    Returns:
+        The counts, shape (n,), and the bins' edges, (n + 1,), in float64.
+    """
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)].clip(-_LARGEST, _LARGEST)
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    least = 1e-6 * max(abs(low), abs(high), 1e-6)  # ten times the rounding of float32
+    if high - low < least:
+        middle = (low + high) / 2
+        low, high = middle - least, middle + least
+    return np.histogram(finite, n, (low, high))
 
 
 def traces(figure: go.Figure) -> list[Any]:
