@@ -252,3 +252,26 @@ def test_on_mnist_the_integral_is_that_of_a_uniform_grid_and_above_importance_we
     print(f"agree {int(agree.sum())} of 100, ess of the others {ess[~agree].median():.0f} (median)")
     assert agree.sum() > 60
     assert float(found.gap.mean()) > 1.35
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e5, 1e30])
+@pytest.mark.parametrize("mean", [0.0, 30.0, 1e6])
+def test_a_q_that_no_lattice_reaches_costs_no_search(monkeypatch, mean, sigma):
+    """As of a training that diverged; log p(x) has nothing to do with q."""
+    model = linear_model(2)
+    x = torch.full((3, *model.config.image_shape), 0.4)
+    mu, logvar = torch.full((3, 2), mean), torch.full((3, 2), 2 * math.log(sigma))
+    evaluated = 0
+    look = quadrature._Refinement._evaluated
+
+    def counted(self, pairs, spacing):
+        nonlocal evaluated
+        evaluated += len(pairs.point)
+        return look(self, pairs, spacing)
+
+    monkeypatch.setattr(quadrature._Refinement, "_evaluated", counted)
+    found = exact_posterior(model, x, mu, logvar)
+    if mean + 6 * sigma > 24:
+        assert evaluated < 1_000_000
+        assert found.error.isinf().all()
+    torch.testing.assert_close(found.log_px, known_log_px(model, x).double(), atol=0.01, rtol=1e-3)

@@ -1,5 +1,6 @@
 """Every number of the walk-through is the library's, to the digits shown."""
 
+import math
 import re
 
 import pytest
@@ -122,3 +123,18 @@ def test_formulas_and_numbers_balance_their_braces():
             for line in (step.formula, *step.numbers):
                 assert line.count("{") == line.count("}")
                 assert line.count(r"\left") == line.count(r"\right")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.inf, r"\infty"),
+        (-math.inf, r"-\infty"),
+        (math.nan, r"\text{not a number}"),
+        (3.4e38, r"3.400 \times 10^{38}"),
+        (-12345.0, r"-1.234 \times 10^{4}"),
+        (-0.0001, "0.000"),
+    ],
+)
+def test_any_number_is_written_as_mathematics(value, text):
+    assert number(value) == text

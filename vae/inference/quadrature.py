@@ -26,6 +26,7 @@ _Q_TAIL = 16.0  # the same for q: terms that it weighs can be thousands of nats
 _SLACK = 2.0  # times what a quadratic would add to a cell's middle: the decoder makes none
 _UNRESOLVED = 5.0  # nats between the sum of the cells' bounds and that of their values
 _POINTS_AT_ONCE = 256
+_OF_FAR_Q = SPACING / 4  # cells of a point whose error is infinite whatever is done
 _PAIRS_AT_ONCE = 2**21  # of a point and a cell
 
 
@@ -136,6 +137,8 @@ class _Refinement:
         self.mu, self.logvar, self.sigma = mu, logvar, torch.exp(logvar / 2)
         self.tolerance = tolerance
         self.is_last = 2 * lattice.reach > _FARTHEST  # points that reach farther end here
+        # What q weighs out there is not known: the integrals of q are not to be had.
+        self.q_is_far = (mu.abs() + 6 * self.sigma > lattice.reach).any(1)
         self.B, self.D = mu.shape
 
     def run(self) -> tuple[ExactPosterior, Tensor]:
@@ -173,7 +176,7 @@ class _Refinement:
                 (changed < self.tolerance).all(0)
                 & (spacing <= self.sigma.amin(1).clamp_max(1))
                 & (above.log() - whole[:, 0].log() < _UNRESOLVED)
-            )
+            ) | (self.q_is_far & (spacing <= _OF_FAR_Q))
             ends = left & (settled if level < _MOST_LEVELS else torch.ones_like(settled))
             totals[ends], error[ends] = whole[ends], changed[0, ends]
             left &= ~ends
@@ -228,14 +231,12 @@ class _Refinement:
         bound = log_joint + _SLACK * (slope.reshape(B, -1) / 2 + bent / 4)
         near = bound > top[:, None] - FAR_BELOW
         for rows in torch.arange(B).split(16):
-            near[rows] |= _log_q_bound(z, self.mu[rows, None], self.sigma[rows, None], SPACING) > (
-                -_Q_TAIL
-            )
+            log_q = _log_q_bound(z, self.mu[rows, None], self.sigma[rows, None], SPACING)
+            near[rows] |= (log_q > -_Q_TAIL) & ~self.q_is_far[rows, None]
         at_edge = (z.abs() > self.lattice.reach - SPACING).any(1)
-        beyond = (self.mu.abs() + 6 * self.sigma > self.lattice.reach).any(1)
         # Bounds are held against bounds: those of a narrow peak are all too high.
         highest = bound.amax(1, keepdim=True)
-        outside = ((bound > highest - FAR_BELOW) & at_edge).any(1) | beyond
+        outside = ((bound > highest - FAR_BELOW) & at_edge).any(1) | self.q_is_far
         if not self.is_last:
             near &= ~outside[:, None]
         point, number = torch.nonzero(near, as_tuple=True)
@@ -307,7 +308,8 @@ class _Refinement:
     def _near_q(self, pairs: _Pairs, spacing: float) -> Tensor:
         z = self._middles(pairs.cell, spacing)
         p = pairs.point
-        return _log_q_bound(z, self.mu[p], self.sigma[p], spacing) > -_Q_TAIL
+        log_q = _log_q_bound(z, self.mu[p], self.sigma[p], spacing)
+        return (log_q > -_Q_TAIL) & ~self.q_is_far[p]
 
     def _sums(self, pairs: _Pairs, spacing: float) -> Tensor:
         """What each pair adds to the integrals of p(x, z) (1, z, zz') and q (1, log p, log q/p)."""

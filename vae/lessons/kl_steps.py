@@ -3,6 +3,7 @@
 Formulas are KaTeX, numbers are in nats and come from `vae.core.gaussian`.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -81,6 +82,8 @@ def steps(
 def number(value: Tensor | float) -> str:
     """A term as the page writes it: three decimals, or four digits where they would not do."""
     value = float(value)
+    if not math.isfinite(value):  # of a training that diverged
+        return r"\text{not a number}" if math.isnan(value) else rf"{'-' * (value < 0)}\infty"
     if abs(value) >= 1e4:
         mantissa, exponent = f"{value:.3e}".split("e")
         return rf"{mantissa} \times 10^{{{int(exponent)}}}"
