@@ -112,6 +112,7 @@ def test_a_long_table_of_contents_is_not_parsed(tmp_path, n, name):
 BESIDE = [
     *("archive/DATA.PKL", "Archive/data.pkl", "archive/./data.pkl", "./archive/data.pkl"),
     *("archive\\data.pkl", "archive//data.pkl", "archive/data/../data.pkl", "archive/DATA/0"),
+    *("archive/code/../data.pkl", "archive/code/../DATA.PKL"),
     *("../archive/data.pkl", "archive/data.pkl", "archive/data/0", "/archive/data.pkl"),
 ]
 
@@ -232,3 +233,19 @@ def test_every_container_is_told_by_its_bytes_under_any_name(tmp_path):
             path.write_bytes(save(examples(), kind))
             found.add(tensors.survey(path).container)
         assert len(found) == 1
+
+
+# --- ONNX ---
+
+
+@pytest.mark.parametrize("number", [1, 5, 11, 12, 15])
+def test_a_million_parts_of_a_network_are_not_listed(tmp_path, number):
+    """Operations, weights, inputs, outputs: each an empty message of two bytes."""
+    pytest.importorskip("onnxruntime")
+    parts = bytes([number << 3 | 2, 0]) * 1_000_000
+    n = len(parts)
+    varint = bytes([n & 127 | 128, n >> 7 & 127 | 128, n >> 14 & 127 | 128, n >> 21])
+    path = tmp_path / "decoder.onnx"
+    path.write_bytes(bytes([7 << 3 | 2]) + varint + parts)
+    with memory_below(400):
+        assert "more than 300,000 parts" in refusal(path)

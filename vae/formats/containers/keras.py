@@ -24,7 +24,7 @@ from vae.formats.containers.surveyed import MAX_TENSORS, Survey, too_many
 from vae.formats.refusal import SAVE_KERAS, Refusal
 
 _MAX_UNPACKED = 2**29
-_MAX_CONFIG_BYTES = 16 * 2**20
+_MAX_CONFIG_BYTES = 4 * 2**20
 _GROUPS = ("layers", "_layer_checkpoint_dependencies", "vars", "model_weights")
 _NOT_WEIGHTS = re.compile(r"^(optimizer|metrics?|_metrics|loss_tracker|seed_generator)", re.I)
 

@@ -61,7 +61,8 @@ def survey_zip(path: Path, size: int, archive: zipfile.ZipFile) -> Survey:
     everything = archive.infolist()
     # Neither compresses, so that a file unpacks to no more than its own size; but the code of a
     # TorchScript program, of which little is read (`torchscript.code_in`), is compressed.
-    parts = [part for part in everything if part.filename.split("/")[1:2] != ["code"]]
+    places = [(part, part.filename.split("/")) for part in everything]
+    parts = [part for part, steps in places if steps[1:2] != ["code"] or ".." in steps]
     if any(p.compress_type != zipfile.ZIP_STORED or p.file_size > p.compress_size for p in parts):
         raise Refusal(
             path,

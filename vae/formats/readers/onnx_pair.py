@@ -248,7 +248,7 @@ _OP_TYPE = 4  # of a node
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
 _LOOPS = ("Loop", "Scan")
 _MAX_DEPTH = 30
-_MAX_FIELDS = 5_000_000
+_MAX_FIELDS = 300_000  # of which MAX_NODES operations and their weights take half
 
 
 def _check(path: Path, data: bytes) -> None:
