@@ -131,9 +131,10 @@ def open_run(path: str | Path) -> AnyRun:
     try:
         return _open_any(Path(path))
     except CheckpointError as error:
-        if str(error).isprintable():
+        said = printable(str(error), 1000)  # of a hostile name
+        if said == str(error):
             raise
-        raise CheckpointError(printable(str(error), 1000)) from error  # of a hostile name
+        raise CheckpointError(said) from error
     except OSError as error:  # of a folder that may not be looked into, or is gone by now
         raise tensors.cannot_read(path, error) from error
 

@@ -24,6 +24,7 @@ from vae.formats.posterior import lacks_encoder
 from vae.formats.refusal import OWN_CLASS, Refusal, Step
 from vae.formats.shapes import text
 from vae.inference.evidence import Evidence
+from vae.names import printable
 from vae.runs.checkpoint import CheckpointError
 
 _kept = threading.local()  # .states: weights by path, while `weights_kept` lasts
@@ -226,7 +227,7 @@ def reason(error: Exception) -> str:
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, KeyError):
         line = f"the tensor {line} is missing"
-    return "".join(c if c.isprintable() else "?" for c in line[:200])
+    return printable(line[:200])
 
 
 def _dataset(image_shape: tuple[int, int, int]) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
+from vae import names
+
 _MOST_NATS = 1e6
 
 
 def printable(text: str, most: int = 60) -> str:
     """Text from a file as a sentence may quote it: cut off, and without control characters."""
-    text = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return names.printable(text, most)
 
 
 def quoted(text: str) -> str:
@@ -31,7 +32,7 @@ def nats(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}" if abs(value) < _MOST_NATS else "more than a million"
 
 
-def listed(names: Iterable[str], most: int = 6) -> str:
+def listed(found: Iterable[str], most: int = 6) -> str:
     """Names as a sentence lists them."""
-    shown = [printable(name) for name in names]
+    shown = [printable(name) for name in found]
     return ", ".join(shown[:most]) + (" ..." if len(shown) > most else "") if shown else "nothing"

@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from vae.errors import UserError
+from vae.names import printable
 from vae.runs import headers
 from vae.runs.headers import LongHeader
 
@@ -109,7 +110,7 @@ def not_safetensors(path: Path, error: Exception) -> CheckpointError:
     if isinstance(error, LongHeader):
         return CheckpointError(f"{path} {error.found}; {error.most}, and no run has more")
     # The reason may quote the file, and the file can hold anything.
-    reason = "".join(c if c.isprintable() else "?" for c in str(error)[:100])
+    reason = printable(str(error)[:100])
     return CheckpointError(
         f"{path} is truncated or not a safetensors file ({reason}); "
         "copy it again from where it came"

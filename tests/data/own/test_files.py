@@ -18,11 +18,11 @@ from vae.data import own
 from vae.data.dataset import DatasetError
 
 ROOT = Path(__file__).resolve().parents[3]
-HOSTILE_NAMES = ["../out.png", "a/../../out.png", "/etc/out.png", "a\\..\\b.png", "<b>x</b>.png"]
+HOSTILE_NAMES = ["../out.png", "a/../../out.png", "/etc/out.png", "a\\..\\b.png", "\x1b[2J.png"]
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_names_that_lead_out_or_hold_html_are_refused_and_nothing_is_written(tmp_path, name):
+def test_names_that_lead_out_or_hold_escapes_are_refused_and_nothing_is_written(tmp_path, name):
     inner = tmp_path / "inner"
     inner.mkdir()
     source = zip_of(inner / "a.zip", {**two_classes(), name: png(noise(9, 7))})
@@ -30,7 +30,7 @@ def test_names_that_lead_out_or_hold_html_are_refused_and_nothing_is_written(tmp
     told = own.survey(source)
     assert told.n_images == 12
     assert told.n_bad == 1
-    assert "<" not in told.bad[0][0]
+    assert "\x1b" not in told.bad[0][0]
     own.preview(source)
     own.read(source, n_bad_agreed=1)
     assert sorted(tmp_path.rglob("*")) == before

@@ -13,7 +13,15 @@ from PIL import Image
 from vae.data.dataset import DatasetError, pixels_of, reason
 from vae.data.own import limits
 from vae.data.own.contents import Survey, usual_size
-from vae.data.own.files import amount, check_unpacked, member_problem, name_problem, shown
+from vae.data.own.files import (
+    amount,
+    check_unpacked,
+    is_hidden,
+    member_name,
+    member_problem,
+    name_problem,
+    shown,
+)
 from vae.data.own.labels import UNLABELLED, checked_labels, counted, labels_in_order
 
 _CHUNK_BYTES = 16_000_000
@@ -200,10 +208,13 @@ def members_of(archive: zipfile.ZipFile, name: str) -> list[Array]:
     check_unpacked(sum(info.file_size for info in infos), name)
     arrays = []
     for info in infos:
-        if problem := name_problem(info.filename) or member_problem(info):
-            raise DatasetError(f"{name}: {shown(info.filename)} cannot be used: {problem}")
-        if info.filename.endswith(".npy"):
-            stem = info.filename.removesuffix(".npy")
+        member, _ = member_name(info)
+        if is_hidden(member.split("/")):  # of an .npz that was packed anew
+            continue
+        if problem := name_problem(member) or member_problem(info):
+            raise DatasetError(f"{name}: {shown(member)} cannot be used: {problem}")
+        if member.endswith(".npy"):
+            stem = member.removesuffix(".npy")
             arrays.append(Array(stem, lambda info=info: archive.open(info), info.file_size))
     return arrays
 

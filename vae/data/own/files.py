@@ -14,8 +14,13 @@ from typing import IO, BinaryIO
 
 from vae.data.dataset import DatasetError
 from vae.data.own import limits
+from vae.names import composed, is_shown, printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
+# Folders of thumbnails and of what was thrown away, by macOS, Synology and Windows.
+_SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
+_UTF_8 = 0x800  # the flag of a zip's entry whose name is in UTF-8
+_LOCATOR, _RECORD = 20, 56  # bytes of the two that Zip64 puts before the end record
 PathOrFile = str | Path | BinaryIO  # an open file has a `name`
 
 
@@ -29,12 +34,20 @@ class Entry:
 
 
 class Listing:
-    """The files of a folder or zip, told apart by their names."""
+    """The files of a folder or zip, told apart by their names.
+
+    Attributes:
+        entries: the pictures.
+        bad: (name, reason) of the pictures that cannot be used.
+        n_other: files that are no pictures.
+        note: a sentence on how the names were read; mostly empty.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.bad: list[tuple[str, str]] = []
         self.n_other = 0
+        self.note = ""
 
     def take(
         self, name: str, n_bytes: int, open_: Callable[[], IO[bytes]], problem: str = ""
@@ -49,7 +62,7 @@ class Listing:
         if problem:
             self.bad.append((shown(name), problem))
         else:
-            self.entries.append(Entry(name, n_bytes, open_))
+            self.entries.append(Entry(composed(name), n_bytes, open_))
 
 
 def list_folder(root: Path) -> Listing:
@@ -71,7 +84,7 @@ def list_folder(root: Path) -> Listing:
                         f"{shown(root.name)} holds more than {limits.MAX_FILES:,} files and "
                         "folders; take fewer, or put the images into one .npy"
                     )
-                if item.name.startswith(".") or item.name == "__MACOSX":
+                if is_hidden([item.name]):
                     continue
                 path = Path(item.path)
                 name, problem = path.relative_to(root).as_posix(), ""
@@ -96,16 +109,62 @@ def list_folder(root: Path) -> Listing:
 def list_zip(archive: zipfile.ZipFile, name: str) -> Listing:
     """The pictures of a zip. Raises DatasetError: it unpacks to too much."""
     listing = Listing()
+    members: dict[str, zipfile.ZipInfo] = {}
+    is_guess = False
     for info in archive.infolist():
-        parts = info.filename.split("/")
-        if info.is_dir() or any(p == "__MACOSX" or p.startswith("._") for p in parts):
+        member, guessed = member_name(info)
+        parts = [part for part in member.split("/") if part not in ("", ".")]
+        if member.endswith("/") or is_hidden(parts):
             continue
+        is_guess = is_guess or guessed
+        # Of two files of one name the later one counts, as when they are unpacked.
+        members[member if member.startswith("/") else "/".join(parts)] = info
+    for member, info in members.items():
         problem = member_problem(info)
         if not problem and stat.S_ISLNK(info.external_attr >> 16):
             problem = "a link"
-        listing.take(info.filename, info.file_size, lambda info=info: archive.open(info), problem)
+        listing.take(member, info.file_size, lambda info=info: archive.open(info), problem)
     check_unpacked(sum(entry.n_bytes for entry in listing.entries), name)
+    if is_guess:
+        listing.note = (
+            "The zip does not say how its names are written; they were read as code page 437."
+        )
     return listing
+
+
+def member_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """An entry's name with slashes between folders, and whether its alphabet is a guess.
+
+    Windows PowerShell 5 writes backslashes; macOS and others write UTF-8 without saying so.
+    """
+    name, guessed = info.filename, False
+    if not info.flag_bits & _UTF_8 and not name.isascii():
+        try:
+            name = _name_in_extra(info.extra) or name.encode("cp437").decode()
+        except UnicodeDecodeError:
+            guessed = True
+        except UnicodeEncodeError:
+            pass  # a later Python has read the extra field
+    return composed(name.replace("\\", "/")), guessed
+
+
+def _name_in_extra(extra: bytes) -> str:
+    """The name in Info-ZIP's extra field for one in UTF-8 (4.6.9 of the format); mostly empty."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        if kind == 0x7075 and size > 5:
+            return extra[9 : 4 + size].decode()
+        extra = extra[4 + size :]
+    return ""
+
+
+def is_hidden(parts: list[str]) -> bool:
+    """Whether a path's parts lead to what programs keep for themselves, such as
+    .ipynb_checkpoints, ._1.png and __MACOSX."""
+    return any(
+        (part.startswith(".") and part not in (".", "..")) or part.lower() in _SYSTEM_FOLDERS
+        for part in parts
+    )
 
 
 def check_unpacked(n_bytes: int, name: str) -> None:
@@ -132,17 +191,24 @@ def check_zip(file: IO[bytes], name: str) -> None:
     Python's parser makes an object of every entry, whatever the count at the end says.
     """
     n_bytes = file.seek(0, os.SEEK_END)
-    length = min(n_bytes, 65_557 + 20)  # the end record, the longest comment, a Zip64 locator
+    length = min(n_bytes, 65_557 + _LOCATOR)  # the end record and its longest comment
     file.seek(n_bytes - length)
     tail = file.read(length)
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or at + 22 > len(tail):
         raise DatasetError(f"{name} is cut short or no zip archive")
     n_entries, directory = struct.unpack("<HL", tail[at + 10 : at + 16])
-    is_long = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07") or n_entries == 0xFFFF
-    if n_entries > limits.MAX_FILES or is_long or directory > limits.MAX_DIRECTORY_BYTES:
+    end = n_bytes - length + at
+    if tail[max(0, at - _LOCATOR) : at].startswith(b"PK\x06\x07"):
+        end -= _LOCATOR + _RECORD
+        file.seek(max(0, end))
+        record = file.read(_RECORD)
+        if end < 0 or len(record) < _RECORD or not record.startswith(b"PK\x06\x06"):
+            raise DatasetError(f"{name} is cut short or no zip archive")
+        n_entries, directory = struct.unpack("<QQ", record[32:48])
+    if n_entries > limits.MAX_FILES or directory > limits.MAX_DIRECTORY_BYTES:
         raise DatasetError(f"{name} holds more than {limits.MAX_FILES:,} files; take fewer")
-    begin = n_bytes - length + at - directory
+    begin = end - directory
     if begin < 0:
         raise DatasetError(f"{name} is cut short or no zip archive")
     file.seek(begin)
@@ -173,19 +239,20 @@ def name_of(source: PathOrFile) -> str:
 
 
 def name_problem(name: str) -> str:
-    """Why a name from outside is not used; empty if it may be."""
-    if not name.isprintable():
-        return "its name has characters that cannot be shown"
-    if "<" in name or ">" in name:
-        return "its name has < or > in it"
-    if "\\" in name or name.startswith("/") or ".." in name.split("/"):
+    """Why the name of a file from outside is not used; empty if it may be."""
+    if name.startswith("/") or ".." in name.split("/"):
         return "its name leads out of the folder"
-    return ""
+    return text_problem(name)
+
+
+def text_problem(text: str) -> str:
+    """Why a name from outside is not used as a text; empty if it may be."""
+    return "" if all(map(is_shown, text)) else "its name has characters that cannot be shown"
 
 
 def shown(name: str) -> str:
     """A name from outside as it may stand in a sentence."""
-    text = "".join(c if c.isprintable() and c not in "<>" else "?" for c in name)
+    text = printable(name)
     return text if len(text) <= 80 else f"{text[:40]}...{text[-37:]}"
 
 

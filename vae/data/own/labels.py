@@ -10,6 +10,7 @@ from typing import Any
 from vae.data.dataset import DatasetError, reason
 from vae.data.own import limits
 from vae.data.own.files import PathOrFile, amount, name_of, name_problem, open_file, shown
+from vae.names import composed
 
 UNLABELLED = "unlabelled"
 _SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -33,7 +34,7 @@ def labels_of_files(names: list[str], rows: list[list[str]]) -> tuple[list[str],
         raise DatasetError("the CSV must have two columns for pictures: file,label")
     by_name: dict[str, str] = {}
     for row in rows:
-        by_name[row[0].strip().removeprefix("./")] = row[1].strip()
+        by_name[composed(row[0].strip()).removeprefix("./")] = row[1].strip()
     labels, n_found = [], 0
     for name in names:
         base = name.rpartition("/")[2]

@@ -1,6 +1,6 @@
 """What data of one's own may hold: reading adds less than 1 GB of memory, whatever it is given."""
 
-MAX_FILES = 65_000  # of any kind in a folder or zip; a zip of more is of another format (Zip64)
+MAX_FILES = 65_000  # of any kind in a folder or zip
 MAX_IMAGES = 100_000  # in the arrays of an .npz or .npy
 MAX_ARCHIVE_BYTES = 2_000_000_000  # a .zip, .npz or .npy as it lies there
 MAX_UNPACKED_BYTES = 4_000_000_000  # what it says that it holds

@@ -35,7 +35,7 @@ class Pictures:
     ) -> None:
         sizes: Counter[tuple[int, int]] = Counter()
         self._entries, self.bad = [], listing.bad
-        is_grey, n_pixels, notes = True, 0, []
+        is_grey, n_pixels, notes = True, 0, [listing.note]
         for entry in sorted(listing.entries, key=lambda entry: entry.name):
             try:
                 with entry.open() as file:
@@ -77,7 +77,7 @@ class Pictures:
             n_bad=len(self.bad),
             n_other=listing.n_other,
             image_shape=(1 if is_grey else 3, *usual_size(sizes)),
-            notes=tuple(notes),
+            notes=tuple(filter(None, notes)),
         )
 
     def name(self, row: int) -> str:
