@@ -23,6 +23,7 @@ from vae.data.own.files import (
     shown,
 )
 from vae.data.own.labels import UNLABELLED, checked_labels, counted, labels_in_order
+from vae.data.own.values import Extent
 
 _CHUNK_BYTES = 16_000_000
 
@@ -141,8 +142,8 @@ class Arrays:
             )
         if any(array.is_fortran for array in found):
             raise DatasetError(f"{name} is in Fortran order; save np.ascontiguousarray(images)")
-        self._scale, scaling = _scale(name, found)
-        notes.append(scaling)
+        self._extent = _extent(name, found)
+        notes.append(self._extent.told())
         if len(found) > 1:
             joined = ", ".join(shown(array.name) for array in found[:6])
             notes.append(f"Joined: {joined}; any split of their own is not kept.")
@@ -185,7 +186,7 @@ class Arrays:
 
     def _image(self, values: np.ndarray, image_shape: tuple[int, int, int]) -> np.ndarray:
         """One image as uint8 (C, H, W)."""
-        pixels = self._scale(values)
+        pixels = self._extent.stretched(values)
         if self._order == "flat":
             side = math.isqrt(pixels.size)
             pixels = pixels.reshape(side, side)
@@ -239,8 +240,8 @@ def _square_side(shape: tuple[int, ...]) -> int:
     return side if side * side == shape[1] else 0
 
 
-def _scale(name: str, arrays: list[Array]) -> tuple[Callable[[np.ndarray], np.ndarray], str]:
-    """What turns values into 0 to 255, and a sentence on it."""
+def _extent(name: str, arrays: list[Array]) -> Extent:
+    """The values that occur in them. Raises DatasetError: some are no number, or all are equal."""
     lowest, highest = math.inf, -math.inf
     for array in arrays:
         for chunk in array.chunks():
@@ -248,27 +249,15 @@ def _scale(name: str, arrays: list[Array]) -> tuple[Callable[[np.ndarray], np.nd
             highest = max(highest, float(chunk.max()))
             if not (math.isfinite(lowest) and math.isfinite(highest)):
                 raise DatasetError(f"{name} holds values that are NaN or infinite")
-    whole = all(array.dtype.kind in "bui" for array in arrays)
-    bytes_ = all(array.dtype == np.uint8 for array in arrays)
-    if whole and lowest >= 0 and highest <= 255 and highest > (1 if bytes_ else 127):
-        return lambda values: values.astype(np.uint8), ""
-    if lowest < 0:
-        low, high = (-1.0, 1.0) if lowest >= -1 and highest <= 1 else (lowest, highest)
-    elif highest <= 1:
-        low, high = 0.0, 1.0
-    else:
-        # A range that is more than twice what occurs in it is not the one that was meant.
-        tops = (255.0, 65535.0) if whole else (255.0,)
-        low, high = 0.0, next((top for top in tops if top / 2 < highest <= top), highest)
-    if high == low:
-        raise DatasetError(f"{name} holds the value {low:g} everywhere")
-
-    def stretch(values: np.ndarray) -> np.ndarray:
-        unit = (values.astype(np.float64) - low) / (high - low)
-        return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
-
-    told = f"Values {low:g} to {high:g} become 0 to 255."
-    return stretch, "" if (low, high) == (0, 255) else told
+    extent = Extent(
+        lowest,
+        highest,
+        is_whole=all(array.dtype.kind in "bui" for array in arrays),
+        is_bytes=all(array.dtype == np.uint8 for array in arrays),
+    )
+    if extent.lowest == extent.highest:
+        raise DatasetError(f"{name} holds the value {lowest:g} everywhere")
+    return extent
 
 
 def _labels_of_arrays(images: list[Array], others: list[Array]) -> tuple[list[str], str]:

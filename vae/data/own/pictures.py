@@ -1,8 +1,11 @@
 """Pictures of a folder or zip as images: turned upright, laid on black, in 8 bits."""
 
 import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
@@ -13,6 +16,7 @@ from vae.data.own import limits
 from vae.data.own.contents import Survey, usual_size
 from vae.data.own.files import SUFFIXES, Listing, shown
 from vae.data.own.labels import counted, labels_of_files, labels_of_folders
+from vae.data.own.values import Extent
 
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # none that runs other programs
 _ORIENTATION = 0x0112  # EXIF's tag, and what makes each of its values upright
@@ -33,25 +37,25 @@ class Pictures:
     def __init__(
         self, name: str, kind: str, listing: Listing, rows: list[list[str]] | None
     ) -> None:
-        sizes: Counter[tuple[int, int]] = Counter()
         self._entries, self.bad = [], listing.bad
-        is_grey, n_pixels, notes = True, 0, [listing.note]
+        headers: list[Header] = []
+        n_pixels = 0
         for entry in sorted(listing.entries, key=lambda entry: entry.name):
             try:
                 with entry.open() as file:
-                    H, W, grey = _header(file)
+                    header = _header(file)
             except Exception as error:  # whatever Pillow and the zip's own parser meet
                 self.bad.append((shown(entry.name), _problem(error)))
                 continue
-            n_pixels += H * W
+            n_pixels += header.height * header.width
             if n_pixels > limits.MAX_TOTAL_PIXELS:
                 raise DatasetError(
                     f"{name} holds more than {limits.MAX_TOTAL_PIXELS / 1e9:.0f} billion pixels; "
                     "take fewer pictures, or smaller ones"
                 )
-            sizes[H, W] += 1
-            is_grey = is_grey and grey
+            headers.append(header)
             self._entries.append(entry)
+        headers = self._without_dark(headers)
         names = [entry.name for entry in self._entries]
         if not names:
             first = f" ({self.bad[0][0]}: {self.bad[0][1]})" if self.bad else ""
@@ -59,6 +63,14 @@ class Pictures:
                 f"{name} holds no picture that can be used{first}; pictures end in one of: "
                 + ", ".join(SUFFIXES)
             )
+        # One range for all of a kind: a dark picture among bright ones stays dark.
+        self._extents: dict[bool, Extent] = {}
+        for extent in (header.extent for header in headers if header.extent):
+            known = self._extents.setdefault(extent.is_whole, extent)
+            self._extents[extent.is_whole] = known.joined(extent)
+        sizes = Counter((header.height, header.width) for header in headers)
+        is_grey = all(header.is_grey for header in headers)
+        notes = [listing.note, *self._told(headers)]
         if rows is None:
             self.labels = labels_of_folders(names)
         else:
@@ -80,6 +92,36 @@ class Pictures:
             notes=tuple(filter(None, notes)),
         )
 
+    def _without_dark(self, headers: list["Header"]) -> list["Header"]:
+        """The headers, without those whose upper 8 bits of 16 would show next to nothing."""
+        brightest = max((header.brightest for header in headers if header.brightest), default=255)
+        if brightest > 127:
+            return headers
+        kept = []
+        for entry, header in zip(self._entries, headers, strict=True):
+            if header.brightest is None:
+                kept.append((entry, header))
+            else:
+                reason = (
+                    f"its colours have 16 bits and only values below {256 * (brightest + 1):,} of "
+                    "65,535 occur; save it with 8 bits"
+                )
+                self.bad.append((shown(entry.name), reason))
+        self._entries = [entry for entry, _ in kept]
+        return [header for _, header in kept]
+
+    def _told(self, headers: list["Header"]) -> list[str]:
+        """Sentences on what is done to some of the pictures."""
+        told = [
+            extent.told("Grey values of more than 8 bits:" if extent.is_whole else "Float values:")
+            for extent in self._extents.values()
+        ]
+        if n := sum(header.brightest is not None for header in headers):
+            told.append(f"Of 16 bits the upper 8 are used, in {n:,} colour pictures.")
+        if n := sum(header.has_frames for header in headers):
+            told.append(f"The first frame alone is used, of {n:,} files that have several.")
+        return told
+
     def name(self, row: int) -> str:
         """What an image is called in a message."""
         return shown(self._entries[row].name)
@@ -93,29 +135,87 @@ class Pictures:
                 # Whole in memory: Pillow goes to and fro, which in a zip means unpacking again.
                 with self._entries[i].open() as file:
                     data = file.read(limits.MAX_PICTURE_BYTES + 1)
-                pixels: np.ndarray | str = _decoded(io.BytesIO(data), image_shape)
+                pixels: np.ndarray | str = _decoded(io.BytesIO(data), image_shape, self._extents)
             except Exception as error:
                 pixels = _problem(error)
             yield i, pixels
 
 
-def _header(file: IO[bytes]) -> tuple[int, int, bool]:
-    """Height and width as they will be seen, and whether it is grey; no pixel is decoded."""
+@dataclass(frozen=True)
+class Header:
+    """What is known of a picture before it is used.
+
+    Attributes:
+        height, width: as they will be seen.
+        is_grey: whether it has no colours.
+        has_frames: whether it has more than one.
+        extent: of its values, where they have more than 8 bits, for which they are decoded.
+        brightest: of the upper 8 bits of colours with 16, which is what Pillow decodes.
+    """
+
+    height: int
+    width: int
+    is_grey: bool
+    has_frames: bool
+    extent: Extent | None
+    brightest: int | None
+
+
+def _header(file: IO[bytes]) -> Header:
+    """What a picture says of itself; pixels are decoded only where they have more than 8 bits."""
     with Image.open(file, formats=_FORMATS) as picture:
-        W, H = _checked(picture).size
-        is_grey = _is_grey(picture)
-        # The EXIF of a PNG may stand behind its pixels.
-        if picture.format != "PNG" and picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
-            return W, H, is_grey
-        return H, W, is_grey
+        is_grey = _is_grey(_checked(picture))
+        has_frames = picture.format != "MPO" and getattr(picture, "is_animated", False)
+        is_deep = any(";16" in str(tile.args) for tile in picture.tile)
+        extent = brightest = None
+        if picture.mode.startswith(("I", "F")):
+            extent = _extent(np.asarray(picture))
+        elif is_deep or (picture.format == "PNG" and _has_exif_behind(file)):
+            picture.load()
+            if is_deep:
+                bands = [band for band in picture.getbands() if band.lower() != "a"]
+                brightest = max(int(np.asarray(picture.getchannel(band)).max()) for band in bands)
+        W, H = picture.size
+        # Pillow turns a TIFF itself, and its size says so before.
+        if picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+            H, W = W, H
+        return Header(H, W, is_grey, has_frames, extent, brightest)
 
 
-def _decoded(file: IO[bytes], image_shape: tuple[int, int, int]) -> np.ndarray:
-    """One picture as uint8 (C, H, W)."""
+def _has_exif_behind(file: IO[bytes]) -> bool:
+    """Whether a PNG has its EXIF, or a text that may hold it, behind its pixels."""
+    at = file.tell()
+    file.seek(8)
+    found, is_behind = False, False
+    with suppress(OSError, EOFError, ValueError):  # cut short: told when it is decoded
+        while not found and len(begin := file.read(8)) == 8:
+            kind = begin[4:]
+            is_behind = is_behind or kind == b"IDAT"
+            found = is_behind and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+            file.seek(int.from_bytes(begin[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(at)
+    return found
+
+
+def _extent(values: np.ndarray) -> Extent:
+    lowest, highest = float(values.min()), float(values.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise _Refused("some of its values are NaN or infinite")
+    return Extent(lowest, highest, values.dtype.kind != "f")
+
+
+def _decoded(
+    file: IO[bytes], image_shape: tuple[int, int, int], extents: dict[bool, Extent]
+) -> np.ndarray:
+    """One picture as uint8 (C, H, W); extents: of whole numbers and of floats in the whole set."""
     with Image.open(file, formats=_FORMATS) as picture:
         _checked(picture).load()
         orientation = picture.getexif().get(_ORIENTATION)
-        flat = _on_black(_in_8_bits(picture))
+        if picture.mode.startswith(("I", "F")):
+            values = extents[picture.mode != "F"].stretched(np.asarray(picture))
+            flat = Image.fromarray(values)
+        else:
+            flat = _on_black(picture)
         if orientation in _TURNS:
             flat = flat.transpose(_TURNS[orientation])
         return pixels_of(flat, image_shape)
@@ -139,23 +239,6 @@ def _is_grey(picture: Image.Image) -> bool:
         colours = colours[: len(colours) // step * step].reshape(-1, step)[:, :3]
         return bool((colours == colours[:, :1]).all())
     return picture.mode in ("1", "L", "LA", "La", "I", "F") or picture.mode.startswith("I;16")
-
-
-def _in_8_bits(picture: Image.Image) -> Image.Image:
-    """A decoded picture whose channels have more than 8 bits with 8 of them, else itself."""
-    if not picture.mode.startswith(("I", "F")):
-        return picture
-    values = np.asarray(picture)
-    lowest, highest = values.min(), values.max()
-    if picture.mode == "F":
-        if not (np.isfinite(lowest) and np.isfinite(highest)) or lowest < 0 or highest > 255:
-            raise _Refused(f"its values are {lowest:g} to {highest:g}, neither 0 to 1 nor 0 to 255")
-        values = np.rint(values * (255 if highest <= 1 else 1))
-    elif lowest < 0 or highest > 65535:
-        raise _Refused(f"its values are {lowest} to {highest}; at most 16 bits")
-    else:
-        values = (values.astype(np.uint32) + 128) // 257  # 65535 becomes 255
-    return Image.fromarray(values.astype(np.uint8))
 
 
 def _on_black(picture: Image.Image) -> Image.Image:

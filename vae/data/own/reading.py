@@ -53,7 +53,7 @@ class BadFiles(DatasetError):
 def survey(source: PathOrFile, labels_csv: PathOrFile | None = None) -> Survey:
     """What is in a folder of pictures, a .zip of them, an .npz or an .npy.
 
-    Of pictures only the headers are read; the values of arrays are passed over once, for their
+    Of pictures of 8 bits only the headers are read; other values are passed over once, for their
     range.
 
     Args:
