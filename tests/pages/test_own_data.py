@@ -78,12 +78,12 @@ def test_an_upload_is_shown_before_it_is_used_and_then_chosen_for_training(train
 
 
 def test_bad_files_are_listed_and_those_found_later_asked_about_again(train):
-    files = {**pets(), "cats/a.png": b"hello", "dogs/<b>.png": png(3), "dogs/z.png": png(4)[:100]}
+    files = {**pets(), "cats/a.png": b"hello", "dogs/\x1b.png": png(3), "dogs/z.png": png(4)[:100]}
     app = upload(train, "pets.zip", zipped(files))
     assert metrics(app)[0] == "21"
     assert app.button(key="own_use").label == "Use these 21 images, without the 2 bad"
     table = app.dataframe[0].value
-    assert table["file"].tolist() == ["dogs/?b?.png", "cats/a.png"]
+    assert table["file"].tolist() == ["dogs/?.png", "cats/a.png"]
     app.button(key="own_use").click().run()
     assert catalogue.own_names() == []
     assert "1 more could not be decoded. Nothing was kept yet." in text(app)

@@ -64,9 +64,31 @@ def test_parts_are_joined_with_their_own_labels(tmp_path):
     assert "Joined: x_test, x_train" in data.note
 
 
-def test_the_range_that_was_stretched_is_said(tmp_path):
-    np.save(tmp_path / "a.npy", IMAGES.astype(float) - 300)
-    assert "Values -300 to -45 become 0 to 255." in own.survey(tmp_path / "a.npy").treatment()
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (-300, -45, "Values -300 to -45 become 0 to 255."),
+        (0, 4095, "Values 0 to 4095 become 0 to 255."),
+        (-1e-9, 1, "Values 0 to 1 become 0 to 255; what lies beyond, from -1e-09 to 1, is cut."),
+        (-0.04, 1.04, "Values 0 to 1 become 0 to 255; what lies beyond, from -0.04 to 1.04"),
+        (-1.02, 1.02, "Values -1 to 1 become 0 to 255; what lies beyond"),
+        (-1e-6, 255.001, "Values 0 to 255 become 0 to 255; what lies beyond"),
+        (-0.4, 0.9, "Values -0.4 to 0.9 become 0 to 255."),
+        (-2.1, 2.6, "Values -2.1 to 2.6 become 0 to 255."),
+        (0, 0.3, "Values 0 to 1 become 0 to 255."),
+        (0, 1.5, "Values 0 to 1.5 become 0 to 255."),
+    ],
+)
+def test_the_range_that_is_meant_is_found_and_said(tmp_path, low, high, told):
+    np.save(tmp_path / "a.npy", low + IMAGES / IMAGES.max() * (high - low))
+    assert told in own.survey(tmp_path / "a.npy").treatment()
+
+
+def test_bytes_that_hold_levels_of_another_scale_are_stretched(tmp_path):
+    np.save(tmp_path / "a.npy", IMAGES // 16)
+    assert "Values 0 to 15 become 0 to 255." in own.survey(tmp_path / "a.npy").treatment()
+    np.save(tmp_path / "a.npy", IMAGES // 4)
+    assert own.read(tmp_path / "a.npy").images.max() == 63  # dark, and as they are
 
 
 def test_labels_that_are_no_classes_are_said_not_to_be_used(tmp_path):
@@ -94,8 +116,12 @@ BAD_ARRAYS = {
     "a later format": (b"\x93NUMPY\x09\x00" + bytes(100), "no usable header"),
     "one dimension": (npy((12,), data=bytes(12)), "has no images"),
     "Fortran order": (npy((12, 5, 4), data=noise(240).tobytes(), order="True"), "Fortran order"),
-    "complex": (npy((12, 5, 4), "'<c8'", bytes(240 * 8)), "has no images"),
-    "no rows": (npy((0, 5, 4)), "has no images"),
+    "complex": (npy((12, 5, 4), "'<c8'", bytes(240 * 8)), "no images.*complex numbers"),
+    "words": (npy((12, 5, 4), "'<U3'", bytes(240 * 12)), "no images.*holds text"),
+    "dates": (npy((12, 5, 4), "'<M8[s]'", bytes(240 * 8)), "no images.*holds dates"),
+    "records": (npy((12,), "[('a', '<f4')]", bytes(48)), "no images.*holds records"),
+    "no rows": (npy((0, 5, 4)), r"no images.*is empty, of shape \(0, 5, 4\)"),
+    "no columns": (npy((12, 5, 0)), r"no images.*is empty, of shape \(12, 5, 0\)"),
     "one huge image": (npy((12, 10**4, 10**4), "'|V1'"), "is cut short"),
     "too many": (npy((200_000, 2, 2), data=bytes(800_000)), "200,000 images; at most 100,000"),
     "NaN": (npy((12, 2, 2), "'<f4'", np.full(48, np.nan, "<f4").tobytes()), "NaN or infinite"),

@@ -123,7 +123,6 @@ def test_a_folder_of_too_many_files_is_refused(tmp_path, monkeypatch):
         ("MAX_TOTAL_PIXELS", 100, "billion pixels"),
         ("MAX_UNPACKED_BYTES", 100, "unpacks to"),
         ("MAX_ARCHIVE_BYTES", 100, "has .* at most"),
-        ("MAX_CLASSES", 1, "2 classes; at most 1"),
         ("MAX_DIRECTORY_BYTES", 100, "holds more than"),
         ("MAX_KEPT_BYTES", 100, "12 images of 9 x 7 grey pixels are"),
         ("MIN_IMAGES", 13, "12 usable images; at least 13"),

@@ -8,7 +8,8 @@
 What is done to the images, and said wherever they are described: each is turned as its EXIF
 orientation says, laid on black where it is transparent, made grey or colour, and stretched or
 shrunk to one size (`dataset.pixels_of`; the ratio of the sides is not kept). Values become 0 to
-255.
+255 by the range of the whole set (`own.values`). Labels are never shifted or dropped without a
+word: what can be meant in two ways is refused, what is not used is said.
 
 Whatever a file claims is held against `own.limits` before anything of it is unpacked, and no
 name that comes from outside is ever used to write: a set is kept under a name of letters, digits

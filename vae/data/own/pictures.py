@@ -14,8 +14,10 @@ from PIL import Image
 from vae.data.dataset import DatasetError, pixels_of, reason
 from vae.data.own import limits
 from vae.data.own.contents import Survey, usual_size
+from vae.data.own.csv_labels import labels_of_files
 from vae.data.own.files import SUFFIXES, Listing, shown
-from vae.data.own.labels import counted, labels_of_files, labels_of_folders
+from vae.data.own.labels import counted, labels_of_folders
+from vae.data.own.table import Table
 from vae.data.own.values import Extent
 
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # none that runs other programs
@@ -34,9 +36,7 @@ _TURNS = {
 class Pictures:
     """The pictures of a folder or zip, by name."""
 
-    def __init__(
-        self, name: str, kind: str, listing: Listing, rows: list[list[str]] | None
-    ) -> None:
+    def __init__(self, name: str, kind: str, listing: Listing, table: Table | None) -> None:
         self._entries, self.bad = [], listing.bad
         headers: list[Header] = []
         n_pixels = 0
@@ -71,11 +71,12 @@ class Pictures:
         sizes = Counter((header.height, header.width) for header in headers)
         is_grey = all(header.is_grey for header in headers)
         notes = [listing.note, *self._told(headers)]
-        if rows is None:
-            self.labels = labels_of_folders(names)
-        else:
-            self.labels, note = labels_of_files(names, rows)
+        if table is None:
+            self.labels, note = labels_of_folders(names)
             notes.append(note)
+        else:
+            self.labels, told = labels_of_files(names, table)
+            notes += told
         self.survey = Survey(
             name=name,
             kind=kind,
@@ -177,7 +178,8 @@ def _header(file: IO[bytes]) -> Header:
                 brightest = max(int(np.asarray(picture.getchannel(band)).max()) for band in bands)
         W, H = picture.size
         # Pillow turns a TIFF itself, and its size says so before.
-        if picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+        exif = Image.Image.getexif(picture)  # a PNG's own decodes it where it has none
+        if picture.format != "TIFF" and exif.get(_ORIENTATION) in (5, 6, 7, 8):
             H, W = W, H
         return Header(H, W, is_grey, has_frames, extent, brightest)
 

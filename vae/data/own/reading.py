@@ -12,7 +12,8 @@ import torch
 
 from vae.data.dataset import Dataset, DatasetError, Source, reason
 from vae.data.own import limits, store
-from vae.data.own.arrays import Array, Arrays, members_of
+from vae.data.own.array import Array
+from vae.data.own.arrays import Arrays, members_of
 from vae.data.own.contents import Survey
 from vae.data.own.files import (
     PathOrFile,
@@ -25,8 +26,9 @@ from vae.data.own.files import (
     rewound,
     shown,
 )
-from vae.data.own.labels import class_names_of, read_csv
+from vae.data.own.labels import class_names_of
 from vae.data.own.pictures import Pictures
+from vae.data.own.table import read_csv
 
 ARCHIVES = (".zip", ".npz", ".npy")
 Progress = Callable[[int, int], None]
@@ -108,14 +110,14 @@ def read(
     """The images of a folder, .zip, .npz or .npy, in the order of their names or rows.
 
     A folder or zip gives each picture the class of its subfolder; one with no subfolders has one
-    class. Arrays of images are (N, H, W), (N, H, W, C) or (N, C, H, W), and labels in the same
-    .npz have the same length.
+    class. Arrays of images are (N, H, W), (N, H, W, C) or (N, C, H, W); which arrays of an .npz
+    are the images and their labels stands in `own.members`.
 
     Args:
         source: a path, or an open file with a name.
         image_shape: (C, H, W) to make of each image [`Survey.image_shape`].
-        labels_csv: labels instead: rows of `file,label`, or of one label per image in order, with
-            or without a line of titles.
+        labels_csv: labels instead: rows of `file,label` in any order, or of one label per image in
+            the images' order; other columns, titles, separators and encodings as in `own.table`.
         n_bad_agreed: so many bad files are left out without an error; None: however many.
         progress: called with (images done, images in all).
 
@@ -209,9 +211,9 @@ def _opened(source: PathOrFile, labels_csv: PathOrFile | None) -> Iterator["Pict
     name = name_of(source)
     with ExitStack() as stack:
         try:
-            rows = None if labels_csv is None else read_csv(labels_csv)
+            table = None if labels_csv is None else read_csv(labels_csv)
             if isinstance(source, str | Path) and Path(source).is_dir():
-                yield Pictures(name, "folder", list_folder(Path(source)), rows)
+                yield Pictures(name, "folder", list_folder(Path(source)), table)
                 return
             if isinstance(source, str | Path) and not Path(source).exists():
                 raise FileNotFoundError
@@ -229,14 +231,14 @@ def _opened(source: PathOrFile, labels_csv: PathOrFile | None) -> Iterator["Pict
                 )
             file.seek(0)
             if suffix == ".npy":
-                yield Arrays(name, "npy", [Array("", lambda: rewound(file), n_bytes)], rows)
+                yield Arrays(name, "npy", [Array("", lambda: rewound(file), n_bytes)], table)
                 return
             check_zip(file, name)
             archive = stack.enter_context(zipfile.ZipFile(file))
             if suffix == ".zip":
-                yield Pictures(name, "zip", list_zip(archive, name), rows)
+                yield Pictures(name, "zip", list_zip(archive, name), table)
             else:
-                yield Arrays(name, "npz", members_of(archive, name), rows)
+                yield Arrays(name, "npz", members_of(archive, name), table)
         except DatasetError:
             raise
         except FileNotFoundError:
