@@ -200,3 +200,11 @@ def test_importing_the_library_loads_neither_streamlit_nor_the_data_sets_librari
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == ""
+
+
+def test_commands_print_in_one_place_which_lets_no_name_steer_the_terminal():
+    for name in LIBRARY:
+        if name.startswith("vae.cli") and name != "vae.cli.common":
+            tree = ast.parse(SOURCES[name].read_text(encoding="utf-8"))
+            calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+            assert "print" not in {ast.unparse(call.func) for call in calls}, name

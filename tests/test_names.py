@@ -34,7 +34,7 @@ def test_a_name_that_is_too_long_is_cut_off():
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", "-1+A1"]
+    "text", ["=1+1", "+A1", "-A1", "@SUM(A1)", " =1", "＝1", "=cmd|' /C calc'!A0", "-1+A1"]
 )
 def test_no_cell_is_a_formula(text):
     assert names.cell(text) == f"'{text}"
@@ -43,3 +43,8 @@ def test_no_cell_is_a_formula(text):
 @pytest.mark.parametrize("text", ["", "cat", "-1", "+1.5", "-1e-3", "a=b", "7"])
 def test_words_and_numbers_stay_as_they_are_in_a_cell(text):
     assert names.cell(text) == text
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1"])
+def test_no_cell_begins_with_what_a_spreadsheet_skips(text):
+    assert names.cell(text) == "?=1"

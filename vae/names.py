@@ -10,7 +10,7 @@ import unicodedata
 _NOT_SHOWN = {"Cc", "Cs", "Zl", "Zp"}
 # What turns the text behind it around, so that "gpj.exe" reads "exe.jpg".
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def is_shown(character: str) -> bool:
@@ -39,11 +39,12 @@ def composed(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """A name as a cell of a CSV, which no spreadsheet takes for a formula.
+    """A name as a cell of a CSV, which no spreadsheet takes for a formula and no terminal for more.
 
     An apostrophe goes before what would begin one (OWASP, CSV injection); a plain number stays.
     """
-    if not text.startswith(_FORMULA) or _is_number(text):
+    text = printable(text)
+    if not text.lstrip().startswith(_FORMULA) or _is_number(text):
         return text
     return f"'{text}"
 

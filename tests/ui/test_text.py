@@ -1,4 +1,4 @@
-"""Text for pages."""
+"""Text of pages, and text from outside as they write it."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from vae.config import ConfigError, ModelConfig, TrainConfig
 from vae.data import dataset
 from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
-from vae.ui.text import explained
+from vae.ui.text import explained, plain
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,34 @@ def test_no_place_on_the_server_is_told(monkeypatch, tmp_path):
 def test_a_shape_is_read_as_one_says_it():
     told = explained("the images are (3, 32, 32), and it reads (1, 28, 28)").replace("\\", "")
     assert told == "the images are 3 × 32 × 32, and it reads 1 × 28 × 28"
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("http://a.example", "http\\:\u2060//a.example"),
+        ("HTTPS://a.example", "HTTPS\\:\u2060//a.example"),
+        ("www.a.example", "www\u2060.a.example"),
+        ("a@b.example", "a@\u2060b.example"),
+        (":smile:", "\\:\u2060smile\\:"),
+        (":material/home:", "\\:\u2060material/home\\:"),
+        ("a -> b <= c -- d", "a -\u2060\\> b \\<\u2060= c -\u2060- d"),
+        ("[l](x) <b> `c` $m$", "\\[l\\]\\(x\\) \\<b\\> \\`c\\` \\$m\\$"),
+        ("&lt;", "\\&lt;"),
+        ("1. one", "1\\. one"),
+        ("- one", "\\- one"),
+        ("a\nb\tc", "a b c"),
+        ("      code", " code"),
+        ("a\x1b[2J", "a?\\[2J"),
+    ],
+)
+def test_nothing_becomes_markup_a_link_an_icon_or_another_sign(text, written):
+    assert plain(text) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["python -m vae data add PATH --name a-b", "3.5 nats, 10-2", "a@ b", "www", "گربه\u200cها"],
+)
+def test_what_is_harmless_stays_as_it_is_and_can_be_copied(text):
+    assert plain(text) == text

@@ -18,6 +18,7 @@ from vae.formats import AnyRun, ForeignRun
 from vae.formats.card import Fact
 from vae.formats.gate import settle
 from vae.formats.user_code.module import named_argument
+from vae.names import printable
 from vae.training import distributed
 
 BAR_DELAY_S = 0.1  # what fails at once shows its sentence and no bar
@@ -62,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
-        self.exit(2, f"vae: {message}; `{self.prog} --help` shows how it is used\n")
+        self.exit(2, f"vae: {printable(message)}; `{self.prog} --help` shows how it is used\n")
 
 
 class Commands:
@@ -96,10 +97,20 @@ def add_parser(
     return command
 
 
+def show(line: object, **options: Any) -> None:
+    """One line of what a command answers: no name in it steers the terminal.
+
+    Args:
+        line: its text.
+        options: of `print`.
+    """
+    print(printable(str(line)), **options)
+
+
 def say(what: object, up_to_rank: int = 0) -> None:
     """One sentence on stderr, not one from each process of a group, which is over by now."""
     if int(os.environ.get("RANK", 0)) <= up_to_rank:
-        print(f"vae: {' '.join(str(what).split())}", file=sys.stderr)
+        show(f"vae: {' '.join(str(what).split())}", file=sys.stderr)
 
 
 @contextmanager

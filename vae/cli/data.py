@@ -5,7 +5,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from vae.cli.common import Commands, add_parser, progress_bar
+from vae.cli.common import Commands, add_parser, progress_bar, show
 from vae.data import catalogue, own
 from vae.data.dataset import DatasetError
 
@@ -23,8 +23,8 @@ def add(commands: Commands) -> None:
     new = add("add", _add, "survey a folder or file, and keep its images as a data set")
     add("list", _list, "list the data sets of your own")
     gone = add("remove", _remove, "delete a data set of your own")
-    show = add("show", _show, "survey a folder or file, and keep nothing")
-    for action in (new, show):
+    look = add("show", _show, "survey a folder or file, and keep nothing")
+    for action in (new, look):
         action.add_argument("path", type=Path, metavar="PATH", help="folder, .zip, .npz or .npy")
         action.add_argument(
             "--labels",
@@ -68,7 +68,7 @@ def _add(options: argparse.Namespace) -> None:
     except own.BadFiles as error:  # those that only decoding showed
         _print_bad(error.bad, error.n_bad)
         raise _bad_files(error.n_bad, error.n_good) from error
-    print(
+    show(
         f"{options.name}: {source.n_train:,} images to train on and the others held out, in "
         f"{catalogue.own_path(options.name)}; `python -m vae train --dataset {options.name}`"
     )
@@ -77,22 +77,20 @@ def _add(options: argparse.Namespace) -> None:
 def _list(_: argparse.Namespace) -> None:
     paths = sorted((catalogue.folder() / "own").glob("*.safetensors"))
     if not paths:
-        print(
-            f"no data sets of your own in {catalogue.folder()}; `python -m vae data add` adds one"
-        )
+        show(f"no data sets of your own in {catalogue.folder()}; `python -m vae data add` adds one")
     for path in paths:
         try:
             source = catalogue.describe(path.stem)
         except DatasetError as error:
-            print(f"{path.stem:24} cannot be used: {error}")
+            show(f"{path.stem:24} cannot be used: {error}")
             continue
         shape = "x".join(map(str, source.image_shape))
-        print(f"{source.title:24} {shape:10} {source.n_train:>7,} to train on; {source.note}")
+        show(f"{source.title:24} {shape:10} {source.n_train:>7,} to train on; {source.note}")
 
 
 def _remove(options: argparse.Namespace) -> None:
     own.remove(options.name)
-    print(f"{options.name} removed; runs that were trained on it stay, without its images")
+    show(f"{options.name} removed; runs that were trained on it stay, without its images")
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -125,9 +123,9 @@ def _print_survey(survey: own.Survey, image_shape: tuple[int, int, int]) -> None
     if survey.n_other:
         rows["left alone"] = f"{survey.n_other:,} other files"
     for name, text in rows.items():
-        print(f"{name:14} {text}")
+        show(f"{name:14} {text}")
     if survey.n_bad:
-        print(f"{'bad files':14} {survey.n_bad:,}", flush=True)
+        show(f"{'bad files':14} {survey.n_bad:,}", flush=True)
         _print_bad(survey.bad, survey.n_bad)
 
 
@@ -146,6 +144,6 @@ def _bad_files(n_bad: int, n_good: int) -> DatasetError:
 
 def _print_bad(bad: tuple[tuple[str, str], ...], n_bad: int) -> None:
     for name, reason in bad:
-        print(f"  {name}: {reason}", file=sys.stderr)
+        show(f"  {name}: {reason}", file=sys.stderr)
     if n_bad > len(bad):
-        print(f"  and {n_bad - len(bad):,} more", file=sys.stderr)
+        show(f"  and {n_bad - len(bad):,} more", file=sys.stderr)

@@ -21,6 +21,7 @@ from vae.cli.common import (
     open_checkpoint,
     progress_bar,
     settled,
+    show,
     writing,
 )
 from vae.core.model import VAE
@@ -139,20 +140,20 @@ def _evaluate(options: argparse.Namespace) -> None:
             result["facts"] = [asdict(fact) for fact in facts]
             # Of the first image: what another library can be held against without sampling.
             result |= {f"{name}_first": getattr(embedding, name)[0].tolist() for name in _MOMENTS}
-        print(json.dumps(result))
+        show(json.dumps(result))
         return
     if card is not None:
         for name, text in card.facts().items():
-            print(f"{name:14} {text}")
+            show(f"{name:14} {text}")
         for fact in run.facts if isinstance(run, ForeignRun) else ():
-            print(f"{fact.name:14} {fact_line(fact)}")
-        print(card.sentence())
+            show(f"{fact.name:14} {fact_line(fact)}")
+        show(card.sentence())
     for name, value in result.items():
         if isinstance(value, list):
             value = " ".join(f"{v:.4f}" for v in value)
         elif isinstance(value, float):
             value = f"{value:.4f}"
-        print(f"{name:14} {value}")
+        show(f"{name:14} {value}")
 
 
 def _terms(options: argparse.Namespace) -> None:

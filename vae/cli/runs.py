@@ -17,6 +17,7 @@ from vae.cli.common import (
     fit_to_model,
     open_checkpoint,
     settled,
+    show,
 )
 from vae.data import catalogue
 from vae.errors import UserError
@@ -61,16 +62,16 @@ def _list(options: argparse.Namespace) -> None:
     others = formats.left_out(options.folder)
     if not runs and not broken and not others:
         folder = options.folder or checkpoint.folder()
-        print(f"no runs in {folder}; `python -m vae train` makes one")
+        show(f"no runs in {folder}; `python -m vae train` makes one")
     for run in runs:
         if isinstance(run, ForeignRun):
             card = run.card
-            print(
+            show(
                 f"{run.name:24} {card.format:14} k = {card.latent_dim:<4} {card.model}, "
                 f"{card.network}; {card.sentence()}"
             )
             for fact in run.facts:
-                print(f"{'':24} {fact.name}: {fact_line(fact)}")
+                show(f"{'':24} {fact.name}: {fact_line(fact)}")
             continue
         model, train = run.model_config, run.train_config
         try:
@@ -81,14 +82,14 @@ def _list(options: argparse.Namespace) -> None:
         status = read_status(run.path)
         said = status.state, printable(status.message, 200)
         score = f"-ELBO {terms.neg_elbo:.2f} nats" if terms else "untrained"
-        print(
+        show(
             f"{run.name:24} {train.dataset:14} k = {model.latent_dim:<4} {model.family:5} "
             f"{model.likelihood:21} {score:20} {': '.join(filter(None, said))}"
         )
     for name, reason in broken.items():
-        print(f"{name:24} cannot be opened: {reason}")
+        show(f"{name:24} cannot be opened: {reason}")
     for name, reason in others.items():
-        print(f"{name:24} left out: {reason}")
+        show(f"{name:24} left out: {reason}")
 
 
 def _shrink(options: argparse.Namespace) -> None:
@@ -109,7 +110,7 @@ def _shrink(options: argparse.Namespace) -> None:
         film.thin(run, frames)
         if sum(path.stat().st_size for path in run.path.rglob("*")) < _SHRUNK_BYTES:
             break
-    print(
+    show(
         f"{run.path}: mean recon moved by {moved['recon']:+.4f} and mean KL by "
         f"{moved['kl']:+.4f} nats per image; the -ELBO of a single image by {single[0]:.3f} "
         f"(median), {single[1]:.3f} (95 %), {single[2]:.3f} (at most)"
@@ -131,4 +132,4 @@ def _export(options: argparse.Namespace) -> None:
     else:
         page = export.of_run(run)
     size = export.write(path, page)
-    print(f"{path} {size / 1e6:.2f} MB")
+    show(f"{path} {size / 1e6:.2f} MB")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vae import config
-from vae.cli.common import DEVICE, FOLDER, Commands, progress_bar
+from vae.cli.common import DEVICE, FOLDER, Commands, progress_bar, show
 from vae.config import ModelConfig, TrainConfig
 from vae.data import catalogue
 from vae.errors import UserError
@@ -118,13 +118,13 @@ def _train(options: argparse.Namespace) -> None:
             if read_status(path).state == "finished":  # killed after its last epoch
                 return
             raise UserError("stopped before the first epoch ended; nothing was learnt")
-        print(
+        show(
             f"{path}: epoch {last.epoch}, held-out recon {last.test.recon:.2f} + "
             f"KL {last.test.kl:.2f} = -ELBO {last.test.neg_elbo:.2f} nats per image; "
             f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
         )
         if note := remark(checkpoint.open_run(path).train_config, last.test):
-            print(note)
+            show(note)
 
 
 def _resumed(options: argparse.Namespace) -> tuple[Path, _Begin]:
@@ -159,7 +159,7 @@ def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begi
 
 def _queue(options: argparse.Namespace) -> None:
     def tell(path: Path, stats: EpochStats) -> None:
-        print(f"{path.name}: epoch {stats.epoch}, held-out -ELBO {stats.test.neg_elbo:.2f}")
+        show(f"{path.name}: epoch {stats.epoch}, held-out -ELBO {stats.test.neg_elbo:.2f}")
 
     _begin_work(options)
     queue.work(options.folder or checkpoint.folder(), options.device, tell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -111,7 +110,7 @@ def _by_value(embedding: Embedding, name: str, rows: np.ndarray) -> dict[str, ob
     return {
         **{"color": values[rows], "colorscale": NATS, "cmin": low, "cmax": high},
         "colorbar": {
-            "title": {"text": html.escape(name) + unit},
+            "title": {"text": theme.escaped(name) + unit},
             **{"thickness": 12, "outlinewidth": 0},
         },
     }

@@ -14,6 +14,8 @@ import numpy as np
 import plotly.colors
 import plotly.graph_objects as go
 
+from vae.names import printable
+
 if TYPE_CHECKING:
     from vae.analysis.embedding import Embedding
 
@@ -57,8 +59,8 @@ def class_colour(label: int) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as Plotly shows it to the letter; it would read HTML in it."""
-    return html.escape(name, quote=False)
+    """A name as Plotly shows it to the letter; it would read HTML and templates in it."""
+    return html.escape(printable(name), quote=False).replace("%{", "%&#123;")
 
 
 def by_class(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from vae.names import printable
 from vae.runs import checkpoint, files, job, lock
 from vae.runs.files import CheckpointError
 from vae.runs.status import STATUS, read_status, write_status
@@ -85,7 +86,7 @@ def work(
                     if on_epoch:
                         on_epoch(path, stats)
             except Exception as error:  # the next run must not suffer for it
-                print(f"{path.name}: {error}", file=sys.stderr, flush=True)
+                print(printable(f"{path.name}: {error}"), file=sys.stderr, flush=True)
                 fail(path, " ".join(str(error).split()) or repr(error))
     finally:
         mine.release()

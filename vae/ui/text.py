@@ -7,6 +7,7 @@ from collections.abc import Callable
 from vae import config
 from vae.config import ModelConfig, TrainConfig
 from vae.data import dataset
+from vae.names import printable
 from vae.runs import checkpoint
 
 _LABELS = {
@@ -15,11 +16,26 @@ _LABELS = {
     for name, setting in config.settings(kind).items()
     if setting.label
 }
+# Streamlit looks once more at text that Markdown has let through: for addresses to link, for
+# emoji and icons between colons, for arrows between spaces. A backslash does not keep it from that.
+_SEEN_AFTERWARDS = re.compile(
+    r"(?::(?=//|[\w+/-]+:)|www(?=\.)|(?<=[\w.+-])@(?=[\w-])|(?<!\S)[<>~-](?=[->=]+(?!\S)))",
+    re.IGNORECASE,
+)
+_BREAK = "\u2060"  # a word joiner: without width, and no line breaks at it
+_SIGNS = re.compile(r"[\\`*_{}\[\]<>()#+!|$~:&]")
+_BEGINNING = re.compile(r"^(\s*\d*)([-=]|(?<=\d)\.(?=\s|$))")  # of a list or a line across
 
 
 def plain(text: str) -> str:
-    """Text from a file or a user, so that Markdown shows it as it is."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|$~:" else c for c in text)
+    """Text from a file or a user, so that Streamlit's Markdown shows it as it is.
+
+    On one line, "?" for what cannot be shown. Nothing in it becomes markup, a link, an icon or a
+    formula; where a backslash does not do, a character without width stands between.
+    """
+    text = printable(re.sub(r"[\t\n\r]+|^ {4,}", " ", text))
+    text = _SEEN_AFTERWARDS.sub(lambda found: found[0] + _BREAK, text)
+    return _BEGINNING.sub(r"\1\\\2", _SIGNS.sub(r"\\\g<0>", text))
 
 
 def explained(problem: Exception | str) -> str:

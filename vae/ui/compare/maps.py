@@ -6,6 +6,7 @@ import streamlit as st
 
 from vae.analysis import comparison
 from vae.figures import comparison as figures
+from vae.figures.theme import escaped
 from vae.ui import charts, projection
 from vae.ui.compare import partner
 from vae.ui.compare.partner import Pair
@@ -28,7 +29,7 @@ def show(pair: Pair, colour: str, align: str, index: int) -> None:
     if align != AS_IT_IS:
         moved = comparison.procrustes(*positions, scale=align == SCALED)
         positions[1], centres[1] = moved.of(positions[1]), moved.of(centres[1][None])[0]
-        name = html.escape(pair.names[0], quote=False)
+        name = escaped(pair.names[0])
         x, y = (f"as {title} of {name}" for title in titles[0])
         titles[1] = x, y
     reaches = list(map(figures.reach_of, positions, centres))
