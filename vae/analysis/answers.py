@@ -26,7 +26,8 @@ def where(embedding: Embedding, index: int) -> str:
 
 def _among(embedding: Embedding, index: int) -> str:
     names, labels = embedding.class_names, embedding.labels
-    distance = np.square(embedding.mu - embedding.mu[index]).sum(1)
+    mu = embedding.mu.astype(np.float64)  # of a broken model they are beyond any float32 squared
+    distance = np.square(mu - mu[index]).sum(1)
     nearest = np.argsort(distance, kind="stable")
     nearest = nearest[nearest != index][:NEIGHBOURS]
     if not (_has_classes(embedding) and len(nearest)):
