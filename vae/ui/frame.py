@@ -32,7 +32,7 @@ _STYLE = """<style>
 .st-key-heading p { opacity: .8; }
 /* Streamlit's greys, and white on the dark theme's primary colour, are too faint to read. */
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .76; }
-.st-key-card summary, .st-key-card summary p { color: inherit; }
+.st-key-card summary { opacity: .8 !important; }
 [data-testid^="stBaseButton-primary"] { background-color: #006e58; border-color: #006e58; }
 p.group { margin: .35rem 0 0; font-size: .82rem; opacity: .65; }
 /* Explore's map, its caption and what stands above them fill the window, whatever its size. */
