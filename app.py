@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from vae.ui import brand, faults, frame
+from vae.ui import brand, faults, frame, roles
 
+roles.announce()
 brand.show()
 groups = {
     "See": [

@@ -12,7 +12,7 @@ from vae.runs import checkpoint, folders, job, queue
 from vae.runs.checkpoint import Run
 from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
-from vae.ui import faults, frame, heading
+from vae.ui import faults, frame, heading, roles
 from vae.ui.results import loaded
 from vae.ui.session import checkpoints, selection
 from vae.ui.text import explained, nats, plain
@@ -32,11 +32,14 @@ def main() -> None:
     heading.ask("What does training do to the latent space?")
     left, right = st.columns([1, 3.3], gap="large")
     with left:
-        new_runs, said = form.show()
-        if new_runs:
-            begin(new_runs, said)
+        if roles.may_change():
+            new_runs, said = form.show()
+            if new_runs:
+                begin(new_runs, said)
+        else:
+            st.info(roles.SENTENCE)
     with right:
-        if own_data.is_open():
+        if own_data.is_open() and roles.may_change():
             own_data.show()
         else:
             bench()
@@ -45,6 +48,7 @@ def main() -> None:
 def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
     """Makes the folders of what the form asks for, and sees to it that they are trained."""
     try:
+        roles.check()
         for split in ("train", "test"):  # fetched here, where a missing network can be told
             loaded.dataset(new_runs.dataset, split)
         made = [job.create(*settings).path for settings in new_runs.settings]
@@ -151,7 +155,9 @@ def actions(run: Run, status: Status) -> None:
         vertical_alignment="center",
         width="stretch",
     ):
-        if status.state in ("running", "queued"):
+        if not roles.may_change():
+            pass
+        elif status.state in ("running", "queued"):
             button("Stop", "stop", stop, run)
         elif status.state != "finished":
             button("Resume", "resume", resume, run)
@@ -162,6 +168,8 @@ def actions(run: Run, status: Status) -> None:
             query_params={"run": run.name},
             width="content",
         )
+        if not roles.may_change():
+            return
         button("Duplicate", "content_copy", form.start_from, run)
         with st.popover("More", icon=":material/more_horiz:"):
             st.text_input("New name", run.name, key=f"rename_{run.name}")
@@ -183,7 +191,12 @@ def button(label: str, icon: str, action: Callable[..., None], *arguments: Any) 
 
 def attempt(action: Callable[..., None], *arguments: Any) -> None:
     """Does it, or leaves a sentence on why it could not be done."""
-    st.session_state[PROBLEM] = faults.attempt(action, *arguments)
+
+    def allowed() -> None:
+        roles.check()
+        action(*arguments)
+
+    st.session_state[PROBLEM] = faults.attempt(allowed)
 
 
 def stop(run: Run) -> None:

@@ -9,7 +9,7 @@ from vae.data import catalogue
 from vae.data.dataset import DatasetError, to_unit
 from vae.figures import points as figures
 from vae.lessons.glossary import GLOSSARY
-from vae.ui import charts, images
+from vae.ui import charts, images, roles
 from vae.ui.results import loaded
 from vae.ui.text import explained, nats, plain
 from vae.ui.view import View
@@ -85,6 +85,8 @@ def _meaning(name: str) -> str:
 
 def _offer_download(name: str, split: str) -> None:
     if name not in catalogue.NAMES or catalogue.describe(name).is_here(split):
+        return
+    if not roles.may_change():
         return
     source = catalogue.describe(name)
     if st.button(

@@ -10,6 +10,7 @@ from vae.formats.containers.tensors import SUFFIXES
 from vae.formats.refusal import Refusal
 from vae.formats.uploads import Uploads, Visit
 from vae.runs import checkpoint
+from vae.ui import roles
 from vae.ui.session import selection
 from vae.ui.text import explained, free_name, plain
 
@@ -91,7 +92,7 @@ def _fields() -> None:
     st.caption(
         f"At most {_most_megabytes()} MB together: a larger file is marked red and not sent. Ask "
         "whoever runs this server to put it beside the other checkpoints. Nobody else sees what "
-        "you open, unless you keep it on this server."
+        "you open" + (", unless you keep it on this server." if roles.may_change() else ".")
     )
     uploads = _uploads()
     for path in uploads.kept() if uploads else []:
@@ -102,16 +103,18 @@ def _fields() -> None:
 
 def _keep_form(name: str) -> None:
     field = f"keep_as_{name}"
-    st.text_input("Name", _proposal(name), key=field)
-    st.caption("Kept under that name, everyone who opens this server can choose it.")
+    if roles.may_change():
+        st.text_input("Name", _proposal(name), key=field)
+        st.caption("Kept under that name, everyone who opens this server can choose it.")
     with st.container(horizontal=True, gap="small"):
-        st.button(
-            "Keep on this server",
-            key="keep_upload",
-            icon=":material/bookmark_add:",
-            on_click=_keep,
-            args=(name, field),
-        )
+        if roles.may_change():
+            st.button(
+                "Keep on this server",
+                key="keep_upload",
+                icon=":material/bookmark_add:",
+                on_click=_keep,
+                args=(name, field),
+            )
         st.button(
             "Remove",
             key="remove_upload",
@@ -150,6 +153,7 @@ def _take(field: str) -> None:
 def _keep(name: str, field: str) -> None:
     st.session_state.pop(_PROBLEM, None)
     try:
+        roles.check()
         path = st.session_state[_HELD].uploads.keep(name, st.session_state[field].strip())
     except UserError as error:
         st.session_state[_PROBLEM] = _KEEPING, error

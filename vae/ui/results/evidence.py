@@ -10,7 +10,7 @@ from vae.inference.condition import OWN_LABEL
 from vae.inference.evidence import USUAL_SAMPLES, Evidence
 from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
-from vae.ui import faults
+from vae.ui import faults, roles
 from vae.ui.results import loaded, store, waiting
 from vae.ui.results.store import RESULTS, Progress, Task
 from vae.ui.text import explained, plain
@@ -86,6 +86,7 @@ def _key(view: View) -> Hashable:
 def _start(view: View) -> None:
     run, model, images = view.run, view.model, view.images
     assert images is not None
+    may_change = roles.may_change()
 
     def work(progress: Progress) -> tuple[Evidence, str]:
         if evidence.offers_exact(model):
@@ -96,6 +97,8 @@ def _start(view: View) -> None:
 
     def _keep(result: Evidence) -> str:
         """Writes it into the run's folder; why it could not be, in words."""
+        if not may_change:
+            return "nothing is written on this server"
         if isinstance(run, ForeignRun):
             return f"nothing is written beside {run.path.name}, which another library made"
         if view.condition != OWN_LABEL:
