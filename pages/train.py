@@ -12,7 +12,7 @@ from vae.runs import checkpoint, folders, job, queue
 from vae.runs.checkpoint import Run
 from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
-from vae.ui import faults, frame, heading, roles
+from vae.ui import faults, frame, heading, policy, roles
 from vae.ui.results import loaded
 from vae.ui.session import checkpoints, selection
 from vae.ui.text import explained, nats, plain
@@ -49,6 +49,8 @@ def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
     """Makes the folders of what the form asks for, and sees to it that they are trained."""
     try:
         roles.check()
+        wanted = [(model, train) for _, model, train in new_runs.settings]
+        policy.check_training(checkpoint.folder(), wanted, new_runs.at_once)
         for split in ("train", "test"):  # fetched here, where a missing network can be told
             loaded.dataset(new_runs.dataset, split)
         made = [job.create(*settings).path for settings in new_runs.settings]
@@ -205,6 +207,8 @@ def stop(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
+    wanted = [(run.model_config, run.train_config)]
+    policy.check_training(checkpoint.folder(), wanted, at_once=False)
     queue.enqueue(run.path)
     queue.start_worker(run.path.parent)
 
@@ -264,7 +268,7 @@ def progress(run: Run, status: Status, rows: list[dict]) -> None:
         st.info(f"In the queue at {text}.{waiting_for(run)}")
     elif status.state == "failed":
         st.error(plain(status.message or f"The training of this run failed at {text}."))
-    elif status.message:
+    elif status.is_unusable:
         st.warning(plain(f"How this run does is not known: {status.message}."))
     elif status.state == "interrupted":
         st.warning(

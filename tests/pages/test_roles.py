@@ -59,3 +59,14 @@ def test_every_page_opens(looking):
         assert not looking.exception, page
         assert not looking.error, page
     assert not roles.may_change()
+
+
+def test_more_than_the_owner_allows_is_refused_and_makes_nothing(
+    app, checkpoints, tiny_run, monkeypatch
+):
+    tiny_run(checkpoints / "tiny")
+    app.run().switch_page("pages/train.py").run()
+    monkeypatch.setenv("VAE_MOST_EPOCHS", "1")
+    next(button for button in app.button if button.label == "Train").click().run()
+    assert any("VAE\\_MOST\\_EPOCHS" in error.value for error in app.error)
+    assert {path.name for path in checkpoints.iterdir() if path.name[0] != "."} == {"tiny"}

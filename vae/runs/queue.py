@@ -16,7 +16,7 @@ from pathlib import Path
 from vae.names import printable
 from vae.runs import checkpoint, files, job, lock
 from vae.runs.files import CheckpointError
-from vae.runs.status import STATUS, read_status, write_status
+from vae.runs.status import STATUS, Status, read_status, write_status
 from vae.training.trainer import EpochStats
 
 WORKER_LOCK, WORKER_LOG = ".worker.lock", ".worker.log"
@@ -44,14 +44,23 @@ def queued(folder: Path) -> list[Path]:
     return [path for _, path in _waiting(folder)]
 
 
+def states(folder: Path) -> list[str]:
+    """Of each run in a folder: "queued", "running", "finished" and so on."""
+    return [status.state for status, _ in _statuses(folder)]
+
+
 def _waiting(folder: Path) -> list[tuple[float, Path]]:
     """The runs that wait, and since when."""
+    found = _statuses(folder)
+    return sorted((status.updated, path) for status, path in found if status.state == "queued")
+
+
+def _statuses(folder: Path) -> list[tuple[Status, Path]]:
     try:
         paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
-    found = [(read_status(path), path) for path in paths if (path / STATUS).exists()]
-    return sorted((status.updated, path) for status, path in found if status.state == "queued")
+    return [(read_status(path), path) for path in paths if (path / STATUS).exists()]
 
 
 def work(

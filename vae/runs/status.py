@@ -49,6 +49,11 @@ class Status:
     host: str = ""
 
     @property
+    def is_unusable(self) -> bool:
+        """Whether the file says what no job writes; `message` then says what."""
+        return self.message.startswith(f"{STATUS} ")
+
+    @property
     def seconds_left(self) -> float | None:
         """What the rest takes at the pace so far; None while that is unknown."""
         if self.state != "running" or not self.step:
