@@ -7,6 +7,7 @@ import pytest
 
 from vae.config import ModelConfig, TrainConfig
 from vae.data import own
+from vae.names import printable
 from vae.runs import job
 
 MARK = "zqxq"
@@ -23,6 +24,11 @@ RUNS = (
     "=zqxq(2) a@zqxq.example `zqxq` *b* ~~s~~",
 )
 EVERY = sorted((*CLASSES, DATA, *RUNS), key=len, reverse=True)  # one stands in another
+
+
+def is_text(sentence: str) -> bool:
+    """Whether all of it may be shown: no escape sequence, no line end, nothing that turns text."""
+    return printable(sentence) == sentence
 
 
 def make(checkpoints: Path, data: Path) -> None:

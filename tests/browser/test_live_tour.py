@@ -67,7 +67,7 @@ def test_a_tour_goes_from_stop_to_stop_until_it_is_paused(new_page, model):
         panel.button("+ Stop").click()
         stop = page.locator(".elbo-map").get_by_text(str(number), exact=True)
         assert middle(stop) == pytest.approx(plot.at(*end), abs=1)
-    way = page.locator(".elbo-map polyline")
+    way = page.locator(".elbo-map polyline:not(.elbo-curve)")
     straight = way.get_attribute("points")
     settled(page)
 

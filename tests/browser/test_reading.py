@@ -41,7 +41,7 @@ def test_an_unknown_file_is_dropped_and_read_otherwise(new_page, tmp_path):
     page = opened(new_page, tmp_path / "stranger.pt")
     expect(page.get_by_text("Only you see this checkpoint")).to_be_visible()
     page.keyboard.press("Escape")  # the popover of the field would take the next click
-    card = page.get_by_test_id("stSidebar").get_by_test_id("stExpander")
+    card = page.get_by_test_id("stSidebar").get_by_test_id("stExpander").last
     expect(card).to_contain_text("How it was read")
     settled(page)
     card.locator("summary").click()

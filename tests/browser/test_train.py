@@ -52,7 +52,7 @@ def test_a_training_started_in_one_tab_is_seen_finished_in_another(new_page, ser
     expect(first.locator(".st-key-film .js-plotly-plot").last).to_be_visible()
     first.close()  # closing the tab does not stop it
 
-    second = new_page("/train")
+    second = new_page("/train?run=from-a-tab")
     expect(second.get_by_label("Run", exact=True)).to_have_value("from-a-tab")
     expect(second.get_by_text("epochs, finished")).to_be_visible()
     expect(second.get_by_text("15 of 15").first).to_be_visible()

@@ -89,7 +89,8 @@ def test_of_a_linear_gaussian_model_the_closed_form_is_found(D, shape):
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_of_a_crooked_decoder_it_finds_what_quadrature_finds(likelihood):
     model, x = small_model(likelihood), images(8)
-    found = annealed_log_px(model, x, rng(), n_temperatures=150)
+    # With fewer temperatures a few chains carry the weight, and the error is underestimated.
+    found = annealed_log_px(model, x, rng(), n_temperatures=400)
     deviation = found.log_px - by_quadrature(model, x)
     # The error of 32 chains is itself an estimate.
     assert (deviation.abs() < 5 * found.stderr).all()

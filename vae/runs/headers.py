@@ -60,8 +60,15 @@ def begins(head: bytes) -> bool:
 
 
 def check_length(head: bytes) -> None:
-    """Raises LongHeader if the first eight bytes of a file ask for too long a header."""
+    """Looks at the first eight bytes of a file.
+
+    Raises:
+        HeaderError: they are no length, so that it is another kind of file.
+        LongHeader: the header is too long.
+    """
     n = int.from_bytes(head[:_LENGTH], "little")
+    if n >= 2**32:
+        raise HeaderError("it does not begin with the length of a header")
     if n > MAX_BYTES:
         raise LongHeader(f"has a header of {n:,} bytes", f"at most {MAX_BYTES:,} are read")
 
