@@ -100,10 +100,10 @@ def test_without_webgl_the_map_is_made_of_elements_and_the_panel_works(new_page,
 @pytest.mark.parametrize(
     ("name", "query", "chart"),
     [
-        ("traverse", "section=Between+points", None),
+        pytest.param("traverse", "section=Between+points", None, marks=pytest.mark.slow),
         ("points", "", "terms_scatter"),
-        ("inference", "point=3", None),
-        ("diagnose", "check=Aggregate+posterior", None),
+        pytest.param("inference", "point=3", None, marks=pytest.mark.slow),
+        pytest.param("diagnose", "check=Aggregate+posterior", None, marks=pytest.mark.slow),
         ("train", "", "film"),
     ],
 )
