@@ -127,6 +127,15 @@ class Map:
             "plot => [...plot._fullLayout.xaxis.range, ...plot._fullLayout.yaxis.range]"
         )
 
+    def lasso(self, corner: tuple[float, float], opposite: tuple[float, float]) -> None:
+        """Draws a rectangle between two places on the screen; its tool is chosen already."""
+        (left, top), (right, bottom) = corner, opposite
+        self.page.mouse.move(left, top)
+        self.page.mouse.down()
+        for at in ((right, top), (right, bottom), (left, bottom), (left, top)):
+            self.page.mouse.move(*at, steps=6)
+        self.page.mouse.up()
+
     def click(self, index: int) -> None:
         """A click on the point of that index."""
         expect(self.plot.locator(".elbo-map")).to_be_attached()

@@ -91,11 +91,7 @@ def test_a_lasso_in_one_lights_the_group_in_both(new_page):
     page.locator(".st-key-first_map [data-title='Lasso Select']").click()
     box = first.plot.bounding_box()
     x, y = box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.45
-    page.mouse.move(x - 60, y - 60)
-    page.mouse.down()
-    for dx, dy in ((60, -60), (60, 60), (-60, 60), (-60, -60)):
-        page.mouse.move(x + dx, y + dy, steps=5)
-    page.mouse.up()
+    first.lasso((x - 60, y - 60), (x + 60, y + 60))
     told = page.get_by_text(re.compile(r"\d+ points, mean -ELBO [\d.]+ in digits-2d and [\d.]+ in"))
     expect(told).to_be_visible()
     settled(page)

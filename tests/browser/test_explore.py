@@ -133,11 +133,7 @@ def test_the_zoom_the_hidden_class_and_the_lasso_survive_another_colour(new_page
     page.get_by_role("button", name="Lasso Select").click()
     box = shown.plot.locator(".nsewdrag").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x - 90, y - 90)
-    page.mouse.down()
-    for dx, dy in ((90, -90), (90, 90), (-90, 90), (-90, -90)):
-        page.mouse.move(x + dx, y + dy, steps=5)
-    page.mouse.up()
+    shown.lasso((x - 90, y - 90), (x + 90, y + 90))
     group = page.get_by_text(re.compile(r"\d+ points, mean recon"))
     expect(group).to_be_visible()
     settled(page)

@@ -23,17 +23,6 @@ def taken(page: Page, button: str) -> tuple[str, Image.Image]:
     )
 
 
-def lasso(page: Page, shown: Map, x: float, y: float, half: float) -> None:
-    """Draws a square around a place of the axes."""
-    (left, top), (right, bottom) = shown.at(x - half, y + half), shown.at(x + half, y - half)
-    page.mouse.move(left, top)
-    page.mouse.down()
-    for corner in ((right, top), (right, bottom), (left, bottom), (left, top)):
-        page.mouse.move(*corner, steps=6)
-    page.mouse.up()
-    settled(page)
-
-
 def row(page: Page) -> list[str]:
     return page.locator(".walks img.cell").evaluate_all("all => all.map((one) => one.src)")
 
@@ -95,7 +84,9 @@ def test_lassos_fill_the_groups_and_the_sum_follows(new_page, model, embedding):
         away = np.abs(embedding.mu - [x, y]).max(1)
         # No point lies within pixels of the square's edge.
         half = max(np.linspace(0.35, 0.8, 200), key=lambda half: np.abs(away - half).min()).item()
-        lasso(page, Map(page, "group_map"), x, y, half)
+        shown = Map(page, "group_map")
+        shown.lasso(shown.at(x - half, y + half), shown.at(x + half, y - half))
+        settled(page)
         found[group] = np.flatnonzero(away < half)
         shown = page.get_by_text(f"{group}: lasso, {len(found[group]):,} points")
         expect(shown).to_be_visible()

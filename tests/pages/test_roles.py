@@ -16,6 +16,17 @@ def looking(app, checkpoints, tiny_run, monkeypatch):
     return app.run()
 
 
+@pytest.fixture
+def training(app, checkpoints, tiny_run):
+    """The Train page of a server whose owner has said nothing yet."""
+    tiny_run(checkpoints / "tiny")
+    return app.run().switch_page("pages/train.py").run()
+
+
+def press(app, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
+
+
 def buttons(app) -> set[str]:
     return {button.label for button in app.button}
 
@@ -31,15 +42,11 @@ def test_nothing_on_the_train_page_changes_anything(looking, monkeypatch):
     assert buttons(looking) >= {"Train", "Duplicate", "Rename", "Delete", "Use your own images"}
 
 
-def test_a_press_from_before_the_owner_said_so_changes_nothing(
-    app, checkpoints, tiny_run, monkeypatch
-):
-    tiny_run(checkpoints / "tiny")
-    app.run().switch_page("pages/train.py").run()
+def test_a_press_from_before_the_owner_said_so_changes_nothing(training, checkpoints, monkeypatch):
     monkeypatch.setenv("VAE_READ_ONLY", "1")
-    next(button for button in app.button if button.label == "Delete").click().run()
+    press(training, "Delete")
     assert checkpoint.open_run(checkpoints / "tiny").name == "tiny"
-    assert any("models are looked at" in error.value for error in app.error)
+    assert any("models are looked at" in error.value for error in training.error)
 
 
 def test_a_file_is_opened_for_its_visitor_and_cannot_be_kept(
@@ -62,11 +69,9 @@ def test_every_page_opens(looking):
 
 
 def test_more_than_the_owner_allows_is_refused_and_makes_nothing(
-    app, checkpoints, tiny_run, monkeypatch
+    training, checkpoints, monkeypatch
 ):
-    tiny_run(checkpoints / "tiny")
-    app.run().switch_page("pages/train.py").run()
     monkeypatch.setenv("VAE_MOST_EPOCHS", "1")
-    next(button for button in app.button if button.label == "Train").click().run()
-    assert any("VAE\\_MOST\\_EPOCHS" in error.value for error in app.error)
+    press(training, "Train")
+    assert any("VAE\\_MOST\\_EPOCHS" in error.value for error in training.error)
     assert {path.name for path in checkpoints.iterdir() if path.name[0] != "."} == {"tiny"}
