@@ -14,7 +14,7 @@ from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
 from vae.ui import faults, frame, heading, policy, roles
 from vae.ui.results import loaded
-from vae.ui.session import checkpoints, selection
+from vae.ui.session import selection
 from vae.ui.text import explained, nats, plain
 from vae.ui.train import charts, form, own_data
 
@@ -115,10 +115,8 @@ def choose_watched(names: list[str], is_training: bool) -> None:
 
 
 def select_watched() -> None:
-    """A run that is chosen here is selected everywhere, once it can be opened."""
-    name = st.session_state[WATCHED]
-    if name in {run.name for run in checkpoints.found()[0]}:
-        st.session_state[selection.RUN] = st.session_state[FOLLOWED] = name
+    """A run that is chosen here is selected everywhere."""
+    st.session_state[selection.RUN] = st.session_state[FOLLOWED] = st.session_state[WATCHED]
 
 
 def onward(run: Run) -> None:
@@ -157,11 +155,10 @@ def actions(run: Run, status: Status) -> None:
         vertical_alignment="center",
         width="stretch",
     ):
-        if not roles.may_change():
-            pass
-        elif status.state in ("running", "queued"):
+        may_change = roles.may_change()
+        if may_change and status.state in ("running", "queued"):
             button("Stop", "stop", stop, run)
-        elif status.state != "finished":
+        elif may_change and status.state != "finished":
             button("Resume", "resume", resume, run)
         st.page_link(
             "pages/explore.py",
@@ -170,7 +167,7 @@ def actions(run: Run, status: Status) -> None:
             query_params={"run": run.name},
             width="content",
         )
-        if not roles.may_change():
+        if not may_change:
             return
         button("Duplicate", "content_copy", form.start_from, run)
         with st.popover("More", icon=":material/more_horiz:"):

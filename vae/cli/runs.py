@@ -22,7 +22,7 @@ from vae.cli.common import (
 from vae.data import catalogue
 from vae.errors import UserError
 from vae.formats import ForeignRun
-from vae.formats.wording import printable
+from vae.names import printable
 from vae.runs import checkpoint, film
 from vae.runs.checkpoint import CheckpointError
 from vae.runs.status import read_status

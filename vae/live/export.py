@@ -113,7 +113,7 @@ def page(
         "card": _card(model, embedding, trained_on, half),
         "caption": (
             f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
-            f"mean of q(z|x); {given}q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ. "
+            f"mean of q(z|x); {given}{_curves(embedding)}. "
             "Hover to decode, click a point, or drag q anywhere. Terms are in nats per image, "
             f"equation (6){_own_draws(embedding)}.{done}"
         ),
@@ -200,8 +200,8 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
     weights = model.n_parameters * (2 if model.n_parameters > HALF_ABOVE else 4)
     # Weights and places hardly compress, pictures of digits to about a fifth; base64 adds a third.
     pixels = 0 if images is None else images.images.numel() // 5
-    noise = _noise_bytes(embedding) if _noise_bytes(embedding) <= _MOST_NOISE_BYTES else 0
-    return (_PLOTLY_BYTES + weights + 40 * len(embedding) + noise + pixels) * 4 // 3
+    points = 40 * len(embedding) + _noise_bytes(embedding)
+    return (_PLOTLY_BYTES + weights + points + pixels) * 4 // 3
 
 
 def _images(run: Run) -> Dataset | None:
@@ -216,22 +216,28 @@ def _images(run: Run) -> Dataset | None:
 
 
 def _noise_bytes(embedding: Embedding) -> int:
-    return len(embedding) * embedding.n_samples * embedding.latent_dim * 2
+    """Of the draws behind the stored terms, which the page carries; 0 if they would be too much."""
+    n_bytes = len(embedding) * embedding.n_samples * embedding.latent_dim * 2
+    return n_bytes if n_bytes <= _MOST_NOISE_BYTES else 0
 
 
 def _noise(embedding: Embedding) -> np.ndarray | None:
-    """The draws behind the stored terms as float16, (N, S, D), so that the page gives those terms;
-    None where they would be too much.
-    """
-    if _noise_bytes(embedding) > _MOST_NOISE_BYTES:
+    """Those draws as float16, (N, S, D), by which the page gives the stored terms, or None."""
+    if not _noise_bytes(embedding):
         return None
     D, S = embedding.latent_dim, embedding.n_samples
     noise = gaussian.noise_of_points(range(len(embedding)), S, D, embedding.seed)
     return noise.transpose(0, 1).numpy().astype(np.float16)
 
 
+def _curves(embedding: Embedding) -> str:
+    if embedding.latent_dim == 1:
+        return "above them q, and dotted the prior p(z), each as a share of its peak"
+    return "q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ"
+
+
 def _own_draws(embedding: Embedding) -> str:
-    if _noise_bytes(embedding) <= _MOST_NOISE_BYTES:
+    if _noise_bytes(embedding):
         return ""
     return "; recon is of other draws than in the tables, so they differ by its error"
 

@@ -12,6 +12,7 @@ import safetensors.numpy
 from PIL import Image
 
 from vae.errors import UserError
+from vae.names import printable
 from vae.runs import files
 from vae.runs.checkpoint import Run
 from vae.runs.files import CheckpointError
@@ -63,9 +64,9 @@ def load(run: Run, epoch: int) -> Frame:
             image.verify()
     except (OSError, SyntaxError, ValueError, KeyError, TypeError) as error:
         reason = str(error).removeprefix(f"{file} ").partition(";")[0]
-        reason = "".join(c if c.isprintable() else "?" for c in reason[:100])
         raise CheckpointError(
-            f"{file} cannot be read ({reason}); delete that file, and the film goes on without it"
+            f"{file} cannot be read ({printable(reason[:100])}); delete that file, and the film "
+            "goes on without it"
         ) from error
     return Frame(epoch, mu, sheet)
 

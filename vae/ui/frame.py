@@ -146,10 +146,12 @@ def _choose_run(names: list[str]) -> None:
     chosen = st.session_state.get(RUN)
     if chosen is not None and chosen not in names:
         link.asks(RUN, chosen)
-    if names:
-        selection.keep_within(RUN, names, otherwise=opening.query().get(RUN))
-    else:
+    if not names:
         link.looked_up(RUN, is_there=False, shown=chosen)
+    elif chosen in names:
+        link.looked_up(RUN, is_there=True, shown=chosen)
+    else:
+        selection.keep_within(RUN, names, otherwise=opening.query().get(RUN))
     if asked := link.missed(RUN, st.session_state.get(RUN)):
         instead = f"; showing {plain(st.session_state[RUN])}." if names else "."
         st.warning(f"There is no checkpoint named {asked} that can be opened{instead}")

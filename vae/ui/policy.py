@@ -52,7 +52,7 @@ def current() -> Policy:
         if not text.isdecimal():
             raise LimitError(
                 f"{variable(field.name)} (={text[:40]!r}) must be a whole number, the most "
-                f"{field.metadata['meaning']}; whoever runs this server can mend it"
+                f"{_meaning(field.name)}; whoever runs this server can mend it"
             )
         found[field.name] = int(text[:18])
     return Policy(**found)
@@ -74,13 +74,13 @@ def check_training(
     policy = current()
     states = queue.states(folder)
     if at_once:
-        _hold("most_beside", policy.most_beside, states.count("running") + len(settings))
+        _hold(policy, "most_beside", states.count("running") + len(settings))
     else:
-        _hold("most_queued", policy.most_queued, states.count("queued") + len(settings))
+        _hold(policy, "most_queued", states.count("queued") + len(settings))
     for model, train in settings:
-        _hold("most_epochs", policy.most_epochs, train.epochs)
+        _hold(policy, "most_epochs", train.epochs)
         with torch.device("meta"):  # which counts, and makes nothing
-            _hold("most_weights", policy.most_weights, VAE(model).n_parameters)
+            _hold(policy, "most_weights", VAE(model).n_parameters)
     free = shutil.disk_usage(folder).free // 10**6
     if free < policy.least_free_mb:
         raise LimitError(
@@ -90,7 +90,8 @@ def check_training(
         )
 
 
-def _hold(name: str, most: int, asked: int) -> None:
+def _hold(policy: Policy, name: str, asked: int) -> None:
+    most = getattr(policy, name)
     if asked > most:
         raise LimitError(
             f"this would be {asked:,} {_meaning(name)}, and {most:,} are allowed here; ask for "
@@ -99,5 +100,4 @@ def _hold(name: str, most: int, asked: int) -> None:
 
 
 def _meaning(name: str) -> str:
-    fields = {field.name: field for field in dataclasses.fields(Policy)}
-    return fields[name].metadata["meaning"]
+    return Policy.__dataclass_fields__[name].metadata["meaning"]

@@ -117,7 +117,7 @@ def chosen_view() -> View:
 
 def _keep_within(embedding: Embedding) -> None:
     """Keeps to the points and colours that there are; says so where a link names others."""
-    n, data = len(embedding), f"{embedding.dataset} {st.session_state[DATA].rpartition(' ')[2]}"
+    n, data = len(embedding), data_choice.said(st.session_state[DATA])
     selection.keep_point(n)
     selection.keep_within(COLOUR, colours(embedding))
     if asked := link.missed(POINT, st.session_state[POINT]):
@@ -191,8 +191,7 @@ def chosen_point(embedding: Embedding) -> int:
 def point_picker(embedding: Embedding) -> int:
     """The chosen point's index, as a field that can be typed into."""
     last = len(embedding) - 1
-    # Another data set can be smaller than the one the point was chosen in.
-    st.session_state[POINT] = min(st.session_state[POINT], last)
+    selection.keep_point(len(embedding))
     return st.number_input(
         f"Point, 0 to {last:,}", 0, last, width=170, **widgets.widget(POINT, "value")
     )

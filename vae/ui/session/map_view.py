@@ -52,7 +52,7 @@ def apply(figure: go.Figure, of: Hashable, drawn: Hashable) -> None:
         # A chart is drawn in some other size first: widening ranges to keep both axes' scales the
         # same, as is usual here, it would widen them at each drawing.
         figure.update_xaxes(range=report["x"], constrain="domain")
-        if not figure.to_dict()["layout"].get("yaxis", {}).get("fixedrange"):
+        if not figure.layout["yaxis"]["fixedrange"]:
             figure.update_yaxes(range=report["y"], constrain="domain")
     for trace in traces(figure):
         if trace.legendgroup in report["hidden"]:

@@ -90,7 +90,7 @@ def keep_within(key: str, options: list[Any], otherwise: Any = None) -> None:
 
 
 def keep_point(n_points: int) -> None:
-    """Sets the point to the last one if there are not so many."""
+    """Sets the point to the last one if there are not so many, as in a smaller data set."""
     is_there = st.session_state[POINT] < n_points and (link.asked(POINT) or "0").isdecimal()
     st.session_state[POINT] = min(st.session_state[POINT], n_points - 1)
     link.looked_up(POINT, is_there, st.session_state[POINT])
