@@ -13,6 +13,8 @@ import pytest
 # Three workers on two cores: neither they nor the processes they start take more than one each.
 # PyTorch reads it once, when it is imported, for all threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What pages have computed is computed in the test's own process, but for the tests of the others.
+os.environ.setdefault("VAE_MOST_COMPUTING", "0")
 
 
 from vae import cli

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from vae.runs import queue
 from vae.ui import collector
-from vae.ui.results import store
+from vae.ui.results import lines
 
 HOLD, HELD = (Path(os.environ["VAE_CHECKPOINTS"]).with_name(name) for name in ("hold", "held"))
 
@@ -39,7 +39,7 @@ def collect_once_let_go() -> None:
 
 collector.collect = collect_once_let_go
 queue.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
-store._NICENESS = dict.fromkeys(store.LINES, 0)
+lines._NICENESS = dict.fromkeys(lines.LINES, 0)
 
 if __name__ == "__main__":
     cli.main()

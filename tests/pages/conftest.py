@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from vae.analysis.embedding import Embedding
 from vae.runs import checkpoint
-from vae.ui.results import store
+from vae.ui.results import lines
 from vae.ui.results.store import RESULTS
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -32,7 +32,7 @@ def no_results(monkeypatch) -> Iterator[None]:
 
     Nor does it step back behind the browsers of other tests.
     """
-    monkeypatch.setattr(store, "_NICENESS", dict.fromkeys(store.LINES, 0))
+    monkeypatch.setattr(lines, "_NICENESS", dict.fromkeys(lines.LINES, 0))
     yield
     RESULTS.clear()
 

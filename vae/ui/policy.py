@@ -34,6 +34,9 @@ class Policy:
     most_beside: int = _limit(4, "trainings at one time")
     most_weights: int = _limit(50_000_000, "weights of a model that is trained")
     most_epochs: int = _limit(10_000, "epochs of a training")
+    most_computing: int = _limit(4, "visitors for whom something is computed at one time")
+    most_seconds: int = _limit(3_600, "seconds of a computation")
+    most_memory_mb: int = _limit(4_000, "megabytes of a computation")
     least_free_mb: int = _limit(500, "megabytes that stay free where runs are kept")
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from vae.errors import UserError
-from vae.ui.results import store
-from vae.ui.results.store import CANCELLED, FAILED, FINISHED, RUNNING, WAITING, Store, Task
+from vae.ui.results import lines
+from vae.ui.results import task as tasks
+from vae.ui.results.store import Store
+from vae.ui.results.task import CANCELLED, FAILED, FINISHED, RUNNING, WAITING, Progress, Task
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def ended(task: Task) -> Task:
     return task
 
 
-def nothing(progress: store.Progress) -> None:
+def nothing(progress: Progress) -> None:
     """Work that is over at once."""
 
 
@@ -46,7 +48,7 @@ class Held:
         self.began, self.let_go, self.left = (threading.Event() for _ in range(3))
         self.progress = None
 
-    def __call__(self, progress: store.Progress) -> None:
+    def __call__(self, progress: Progress) -> None:
         self.progress = progress
         self.began.set()
         try:
@@ -74,8 +76,8 @@ def test_what_is_done_is_told_while_it_runs(results):
 
 def test_the_time_left_is_that_of_the_pace_and_runs_down_until_the_next_report(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(store.time, "monotonic", lambda: now)
-    task = Task(state=RUNNING, done=0, total=40, _began=90.0, _reported=0.0)
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: now)
+    task = Task(state=RUNNING, done=0, total=40, began=90.0, _reported=0.0)
     assert task.seconds == 10
     assert task.seconds_left is None  # nothing is known before the first report
     task.done, task._reported = 10, 100.0
@@ -225,7 +227,7 @@ def test_what_is_short_does_not_wait_behind_what_is_long(results):
     minutes = Held()
     results.start(("a", "long"), minutes)
     minutes.began.wait()
-    seconds = results.start(("a", "short"), nothing, store.SHORT)
+    seconds = results.start(("a", "short"), nothing, lines.SHORT)
     assert ended(seconds).state == FINISHED
     assert results.task(("a", "long")).state == RUNNING
     minutes.let_go.set()
@@ -304,7 +306,7 @@ def test_the_thread_ends_with_the_last_of_its_work(results):
     assert not [t for t in threading.enumerate() if t.name.startswith("results ")]
 
 
-@pytest.mark.parametrize(("line", "niceness"), store._NICENESS.items())
+@pytest.mark.parametrize(("line", "niceness"), lines._NICENESS.items())
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness is each thread's own on Linux alone")
 def test_the_thread_steps_back_as_far_as_its_line_and_no_other_does(results, line, niceness):
     found = []
@@ -465,7 +467,7 @@ def test_a_page_that_never_comes_back_for_its_result_holds_nothing_up_for_long(
 ):
     ended(results.start("a", lambda progress: bytes(9000)))
     now = time.monotonic()
-    monkeypatch.setattr(store.time, "monotonic", lambda: now + 61)
+    monkeypatch.setattr(tasks.time, "monotonic", lambda: now + 61)
     results.make("b", lambda: bytes(9000))
     assert kept(results, "ab") == "b"
 

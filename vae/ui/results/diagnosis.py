@@ -14,7 +14,7 @@ from vae.core import gaussian
 from vae.errors import UserError
 from vae.inference.condition import OWN_LABEL
 from vae.ui.results import loaded, waiting
-from vae.ui.results.store import Progress
+from vae.ui.results.task import Progress
 from vae.ui.view import View
 
 CELLS = 110  # of the plane, along each dimension

@@ -11,8 +11,9 @@ from vae.inference.evidence import USUAL_SAMPLES, Evidence
 from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
 from vae.ui import faults, roles
-from vae.ui.results import loaded, store, waiting
-from vae.ui.results.store import RESULTS, Progress, Task
+from vae.ui.results import loaded, waiting
+from vae.ui.results.store import RESULTS
+from vae.ui.results.task import WAITING, Progress, Task
 from vae.ui.text import explained, plain
 from vae.ui.view import View
 
@@ -124,7 +125,7 @@ def _watch(view: View, key: str) -> None:
 
 
 def _sentence(task: Task, n_points: int) -> str:
-    if task.state == store.WAITING:
+    if task.state == WAITING:
         return "log p(x): waiting for another computation to end"
     text = f"log p(x) of {task.done:,} of {n_points:,} points, {_duration(task.seconds)}"
     left = task.seconds_left

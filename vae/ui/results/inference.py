@@ -15,7 +15,9 @@ from vae.inference.estimators import GradientEstimates, Running
 from vae.inference.evidence import offers_exact
 from vae.inference.gap import GapSplit, Inference
 from vae.ui.results import waiting
-from vae.ui.results.store import BESIDE, CANCELLED, FAILED, RESULTS, Progress
+from vae.ui.results.lines import BESIDE
+from vae.ui.results.store import RESULTS
+from vae.ui.results.task import CANCELLED, FAILED, Progress
 from vae.ui.view import View
 
 CELLS = 200  # of the picture of p(z|x), along each dimension

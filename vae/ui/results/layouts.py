@@ -8,8 +8,10 @@ import streamlit as st
 
 from vae.analysis.layout import layout
 from vae.ui import faults
-from vae.ui.results import store, waiting
-from vae.ui.results.store import BESIDE, RESULTS, Task
+from vae.ui.results import waiting
+from vae.ui.results.lines import BESIDE
+from vae.ui.results.store import RESULTS
+from vae.ui.results.task import FINISHED, WAITING, Task
 from vae.ui.text import plain
 from vae.ui.view import View
 
@@ -28,7 +30,7 @@ def positions(view: View, kind: str) -> np.ndarray | None:
 def wait(view: View, kind: str) -> None:
     """How far the computation is, with a way to end it; the page follows when it is done."""
     task = RESULTS.task(_key(view, kind))
-    if task is None or task.is_active or task.state == store.FINISHED:
+    if task is None or task.is_active or task.state == FINISHED:
         faults.fragment(_watch, run_every=1.0)(view, kind)
         return
     if task.problem:
@@ -56,7 +58,7 @@ def _watch(view: View, kind: str) -> None:
 
 def _sentence(task: Task, kind: str, n_points: int) -> str:
     meanwhile = "the map shows the principal components"
-    if task.state == store.WAITING:
+    if task.state == WAITING:
         return f"{kind}: waiting for another computation to end; {meanwhile}"
     step = f", step {min(task.done + 1, task.total)} of {task.total}" if task.total else ""
     return f"{kind} of {n_points:,} points{step}, {task.seconds:.0f} s; until then {meanwhile}"

@@ -29,7 +29,9 @@ from vae.runs.status import STATUS, read_status
 from vae.training.film import Frame
 from vae.training.objectives import MeanTerms
 from vae.ui.results import waiting
-from vae.ui.results.store import FETCH, RESULTS, Progress
+from vae.ui.results.lines import FETCH
+from vae.ui.results.store import RESULTS
+from vae.ui.results.task import Progress
 
 _RESIZED_AT_ONCE = 500
 _LOOKS_EVERY_S = 0.2  # how much of a download has arrived

@@ -8,8 +8,9 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vae.ui.results import store
-from vae.ui.results.store import RESULTS, SHORT, Task, Work
+from vae.ui.results.lines import SHORT
+from vae.ui.results.store import RESULTS
+from vae.ui.results.task import CANCELLED, FAILED, LEFT, WAITING, Task, Work
 from vae.ui.text import plain
 
 _SHOWN_AFTER_S = 0.4  # what is over sooner shows nothing
@@ -47,17 +48,17 @@ def result(
         RESULTS.start(key, work, line)
 
     task = RESULTS.task(key)
-    if task is not None and task.state == store.CANCELLED:
+    if task is not None and task.state == CANCELLED:
         with place.container():
             st.info(f"{plain(what)} was cancelled.")
             st.button("Begin again", icon=":material/play_arrow:", key=_key(key), on_click=begin)
         st.stop()
-    if task is None or task.state == store.FAILED:
+    if task is None or task.state == FAILED:
         task = RESULTS.start(key, work, line)
     with RESULTS.awaited(task):
         if task.is_active:
             _watch(task, key, what, place, unit)
-        if task.state == store.CANCELLED:
+        if task.state in (CANCELLED, LEFT):
             st.rerun()
         if task.error is not None:
             raise copy.copy(task.error)  # which must not hold on to this page's frames
@@ -90,7 +91,7 @@ def _watch(task: Task, key: Hashable, what: str, place: DeltaGenerator, unit: st
 
 
 def _sentence(task: Task, what: str, unit: str) -> str:
-    if task.state == store.WAITING:
+    if task.state == WAITING:
         return f"{plain(what)}: waiting for another computation to end"
     if task.what:
         return f"{plain(task.what)}, {task.seconds:.0f} s"
