@@ -15,6 +15,7 @@ from streamlit.web import cli
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from vae.formats import gate
 from vae.runs import queue
 from vae.ui import collector
 from vae.ui.results import lines
@@ -39,6 +40,7 @@ def collect_once_let_go() -> None:
 
 collector.collect = collect_once_let_go
 queue.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)
+gate.SECONDS = 4.0  # as in the other tests
 lines._NICENESS = dict.fromkeys(lines.LINES, 0)
 
 if __name__ == "__main__":

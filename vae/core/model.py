@@ -1,7 +1,7 @@
 """Encoder, Decoder and VAE: q(z|x) and p(x|z) as plain modules. Nothing is sampled in here."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
@@ -79,7 +79,7 @@ class VAE(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.likelihood: Likelihood = make_likelihood(config.likelihood)
-        self._footprint: int | None = None
+        self._trial: Trial | None = None
         _initialise(self, generator or torch.Generator().manual_seed(0))
 
     @classmethod
@@ -105,15 +105,20 @@ class VAE(nn.Module):
         nn.Module.__init__(model)
         model.config = config
         model.encoder, model.decoder, model.likelihood = encoder, decoder, likelihood
-        model._footprint = None
+        model._trial = None
         return model
 
     @property
     def footprint(self) -> int:
         """How many numbers its layers give of one image, all of them, to z and back; at least 1."""
-        if self._footprint is None:
-            self._footprint = _footprint(self)
-        return self._footprint
+        return self.trial.footprint
+
+    @property
+    def trial(self) -> "Trial":
+        """What one image of zeros and one z of zeros become; the networks are asked once."""
+        if self._trial is None:
+            self._trial = _trial(self)
+        return self._trial
 
     def check_footprint(self) -> None:
         """Raises UserError if one image takes more memory on its way than there may be.
@@ -153,7 +158,7 @@ class VAE(nn.Module):
         encoder, decoder = _Given(self.encoder, c, 3), _Given(self.decoder, c, 1)
         config = replace(self.config, n_classes=0)
         made = VAE.of_parts(config, encoder, decoder, self.likelihood).train(self.training)
-        made._footprint = self.footprint
+        made._trial = self.trial
         return made
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,9 +231,24 @@ class _Given(nn.Module):
         return self.network(inputs, self.c.expand(*batch, self.c.shape[-1]))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What a model makes of one image and of one z; of no size on the meta device.
+
+    Attributes:
+        footprint: how many numbers all layers give, at least 1.
+        encoded: the shapes of mu and logvar; none of an encoder without weights, whose layers are
+            not ours to see.
+        decoded: the shape of the raw output; none as of the encoder.
+    """
+
+    footprint: int
+    encoded: tuple[torch.Size, ...]
+    decoded: torch.Size | None
+
+
 @torch.no_grad()
-def _footprint(model: VAE) -> int:
-    """As `VAE.footprint`: one image of zeros is sent through, of no size on the meta device."""
+def _trial(model: VAE) -> Trial:
     total, config, was_training = 1, model.config, model.training
     weights = next(model.parameters(), torch.empty(0))
     like = {"device": weights.device, "dtype": weights.dtype}
@@ -243,17 +263,21 @@ def _footprint(model: VAE) -> int:
     c = (torch.zeros(1, config.n_classes, **like),) if config.n_classes else ()
     model.eval()  # batch norm neither learns of it nor wants a second image
     try:
-        for network, shape in (
-            (model.encoder, config.image_shape),
-            (model.decoder, (config.latent_dim,)),
-        ):
-            if next(network.parameters(), None) is not None:  # else its layers are not ours to see
-                network(torch.zeros(1, *shape, **like), *c)
+        encoded, decoded = (
+            network(torch.zeros(1, *shape, **like), *c)
+            if next(network.parameters(), None) is not None
+            else None
+            for network, shape in (
+                (model.encoder, config.image_shape),
+                (model.decoder, (config.latent_dim,)),
+            )
+        )
     finally:
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return total
+    shapes = () if encoded is None else tuple(part.shape for part in encoded)
+    return Trial(total, shapes, None if decoded is None else decoded.shape)
 
 
 def _mlp_encoder(config: ModelConfig) -> tuple[nn.Module, int]:

@@ -205,19 +205,22 @@ def _load(survey: Survey, config: ForeignModel | ModelConfig, build: Build) -> V
 
 def check(model: VAE, device: str) -> None:
     """Raises UserError, or what torch raises, if the parts do not fit the config or each other."""
-    config = model.config
     model.check_footprint()
-    model = model.given(0)
-    wanted = (1, config.latent_dim)
-    with torch.no_grad():
-        out = model.decode(torch.zeros(wanted, device=device))
-        if not lacks_encoder(model):
-            mu, logvar = model.encode(torch.zeros(1, *config.image_shape, device=device))
-            if tuple(mu.shape) != wanted or tuple(logvar.shape) != wanted:
-                raise UserError(f"its encoder gives {text(mu.shape[1:])} numbers, not {wanted[1]}")
-    if tuple(out.shape[1:]) != config.image_shape:
+    config, trial = model.config, model.trial
+    wanted, given = (1, config.latent_dim), model.given(0)
+    encoded, decoded = trial.encoded, trial.decoded
+    with torch.no_grad():  # networks that another program runs have no weights here, and no trial
+        if decoded is None:
+            decoded = given.decode(torch.zeros(wanted, device=device)).shape
+        if not encoded and not lacks_encoder(model):
+            x = torch.zeros(1, *config.image_shape, device=device)
+            encoded = tuple(part.shape for part in given.encode(x))
+    for shape in encoded:
+        if tuple(shape) != wanted:
+            raise UserError(f"its encoder gives {text(shape[1:])} numbers, not {wanted[1]}")
+    if tuple(decoded[1:]) != config.image_shape:
         raise UserError(
-            f"its decoder gives images of {text(out.shape[1:])}, "
+            f"its decoder gives images of {text(decoded[1:])}, "
             f"but its encoder reads {text(config.image_shape)}"
         )
 

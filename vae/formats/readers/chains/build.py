@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -402,8 +403,37 @@ def _frozen(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value, requires_grad=value.device.type != "meta")
 
 
+class _Undrawn:
+    """Draws no weights, as those of the file follow: that takes longer than all the rest."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class _Linear(_Undrawn, nn.Linear):
+    pass
+
+
+class _Conv2d(_Undrawn, nn.Conv2d):
+    pass
+
+
+class _ConvTranspose2d(_Undrawn, nn.ConvTranspose2d):
+    pass
+
+
+_UNDRAWN = {nn.Linear: _Linear, nn.Conv2d: _Conv2d, nn.ConvTranspose2d: _ConvTranspose2d}
+
+
+def _undrawn(kind: type[nn.Module], *sizes: int, bias: bool) -> Any:
+    """A layer of that very class, without weights."""
+    layer = _UNDRAWN[kind](*sizes, bias=bias, device="meta")
+    layer.__class__ = kind
+    return layer
+
+
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    layer = _undrawn(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
     layer.weight = _frozen(weight)
     if bias is not None:
         layer.bias = _frozen(bias)
@@ -415,15 +445,11 @@ def _conv(weight: Tensor, bias: Tensor | None, stage: Stage) -> nn.Module:
         weight = F.pad(weight, (1, 0, 1, 0))
     a, b, kernel, _ = weight.shape
     if stage.transposed:
-        layer = nn.ConvTranspose2d(
-            *(a, b, kernel, stage.stride, stage.padding, stage.output_padding),
-            bias=bias is not None,
-            device="meta",
-        )
+        sizes = a, b, kernel, stage.stride, stage.padding, stage.output_padding
+        layer = _undrawn(nn.ConvTranspose2d, *sizes, bias=bias is not None)
     else:
-        layer = nn.Conv2d(
-            *(b, a, kernel, stage.stride, stage.padding), bias=bias is not None, device="meta"
-        )
+        sizes = b, a, kernel, stage.stride, stage.padding
+        layer = _undrawn(nn.Conv2d, *sizes, bias=bias is not None)
     layer.weight = _frozen(weight)
     if bias is not None:
         layer.bias = _frozen(bias)
