@@ -32,7 +32,10 @@ def chosen(page: Page) -> list[str]:
     return [group.get_by_role("radio", checked=True).inner_text() for group in groups.all()]
 
 
-def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page, server):
+@pytest.mark.parametrize(
+    "pages", [("Points", "Inference", "Explore"), pytest.param(PAGES, marks=pytest.mark.slow)]
+)
+def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page, server, pages):
     server.restart()
     names = set()
     # In a window of its own: Chromium remembers 50 entries of a tab and no more.
@@ -45,7 +48,7 @@ def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page,
     assert names == set(PAGES)
     settled(page)
     entries = page.evaluate("history.length")
-    for name in PAGES:
+    for name in pages:
         visit(page, name)
         entries += 1
         assert page.evaluate("history.length") == entries

@@ -69,6 +69,7 @@ def test_weights_that_do_not_fit_are_one_sentence_and_the_page_lives(new_page, f
     expect(page.get_by_text("Point 6, label")).to_be_visible()
 
 
+@pytest.mark.slow  # on Explore without a browser: tests/pages/test_layouts.py
 def test_a_layout_can_be_cancelled_and_begun_again(new_page, faulty):
     page = new_page("/?run=three", faulty)
     Map(page)
