@@ -1,6 +1,7 @@
 """What surrounds every page: the cold deep link, the checkpoint picker, the model card."""
 
 import html
+import threading
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
@@ -14,11 +15,13 @@ from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
 from vae.ui import collector, data_choice, reading, upload, webgl
 from vae.ui.results import loaded, readings
+from vae.ui.results.store import RESULTS
 from vae.ui.session import checkpoints, link, opening, selection, widgets
 from vae.ui.session.selection import CLASS, DATA, OWN, RUN
 from vae.ui.text import capitalised, explained, nats, plain
 
 _FRAMED = "_framed"
+_WARM_AFTER_S = 5.0  # when a cold browser is done with the first page
 _MOST_BUTTONS = 12  # classes that are offered side by side
 _DATA_OF = "_data_of"  # the checkpoint that the data were last chosen for
 
@@ -97,6 +100,15 @@ def close_frame() -> None:
     """The last line of app.py."""
     selection.publish()
     collector.collect()
+    _warm()
+
+
+@st.cache_resource(show_spinner=False)
+def _warm() -> None:
+    """Once the first page is there, the process begins that will compute what a page waits for."""
+    timer = threading.Timer(_WARM_AFTER_S, RESULTS.warm)
+    timer.daemon = True
+    timer.start()
 
 
 def sidebar() -> None:

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import Any
 
+import cloudpickle
 import loky
 from loky.backend import get_context
 from loky.process_executor import ShutdownExecutorError
@@ -45,7 +46,7 @@ class Worker:
 
     def warm(self) -> None:
         """Begins the process, so that the first work finds it ready."""
-        self._submit(_done, _nothing)
+        self._submit(_done, _sent(_nothing))
 
     def run(self, work: Work, report: Progress, check: Callable[[], None]) -> Any:
         """What the work returns, done in the process.
@@ -60,7 +61,7 @@ class Worker:
             WorkerEndedError: the process has died of it.
             BaseException: what the work raises.
         """
-        future = self._submit(_done, work)
+        future = self._submit(_done, _sent(work))
         try:
             while not wait([future], _LOOKS_EVERY_S).done:
                 self._pass_on(report)
@@ -69,12 +70,7 @@ class Worker:
             self.end()
             raise
         try:
-            return future.result()
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            # loky tells of what it cannot send as PicklingError, and of what raised it as a cause.
-            if isinstance(error, pickle.PicklingError):
-                raise UnsendableError(str(error)) from None
-            raise
+            return pickle.loads(future.result())
         except BrokenProcessPool:
             self.end()
             raise WorkerEndedError(
@@ -91,7 +87,7 @@ class Worker:
             pool.shutdown(wait=True, kill_workers=True)
             self._reports.close()
 
-    def _submit(self, function: Callable, work: Work) -> Any:
+    def _submit(self, function: Callable, work: bytes) -> Any:
         for _ in range(2):
             if self._pool is None:
                 self._begin()
@@ -148,9 +144,17 @@ def _end_with(server: int) -> None:
     os._exit(1)
 
 
-def _done(work: Work) -> Any:
+def _sent(what: Any) -> bytes:
+    """What is made another of in the other process: functions, too, with what they refer to."""
     try:
-        return work(_report)
+        return cloudpickle.dumps(what)
+    except Exception as error:  # whatever the objects in it raise
+        raise UnsendableError(f"{type(error).__name__}: {error}") from None
+
+
+def _done(work: bytes) -> bytes:
+    try:
+        return _sent(pickle.loads(work)(_report))
     except MemoryError:
         raise _out_of_memory() from None
     except RuntimeError as error:  # as PyTorch says it
