@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import streamlit as st
 
 from vae.analysis import answers
 from vae.figures import explore as figures
+from vae.figures import theme
 from vae.live.panel import sigma_of
 from vae.live.recording import UnsupportedLayer
 from vae.ui import charts, frame, heading, images, live, point, projection, sliders, words
@@ -70,25 +72,28 @@ def controls(view: View) -> tuple[int, Projection | Layout]:
 
 def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool) -> None:
     """The map; where it is live the panel draws q and takes the clicks on points."""
-    embedding = view.embedding
-    q = {
-        "ellipses": axes.ellipses(embedding.mu[index], sigma_of(embedding)[index]),
-        "selected": index,
-    }
-    figure = figures.latent_map(
-        embedding,
-        axes.places(embedding),
-        st.session_state[selection.COLOUR],
-        axes.titles,
-        prior_centre=axes.prior_centre,
-        height=None,
-        is_strip=axes.is_line,
-        **({} if is_live else q),
+    embedding, colour = view.embedding, st.session_state[selection.COLOUR]
+    places = axes.places(embedding)
+    figure = charts.kept(
+        "map",
+        lambda: figures.latent_map(
+            embedding,
+            places,
+            colour,
+            axes.titles,
+            prior_centre=axes.prior_centre,
+            height=None,
+            is_strip=axes.is_line,
+        ),
+        *(places, colour, axes.titles, axes.is_line, embedding.labels, embedding.class_names),
+        () if colour == "label" else theme.term(embedding, colour),
+        () if axes.prior_centre is None else np.asarray(axes.prior_centre),
     )
     shown = (view.run.name, st.session_state[selection.DATA], axes.titles)
-    map_view.apply(
-        figure, of=shown, drawn=(st.session_state[selection.COLOUR], None if is_live else index)
-    )
+    figure = map_view.apply(figure, of=shown, drawn=(colour, None if is_live else index))
+    if not is_live:
+        ellipses = axes.ellipses(embedding.mu[index], sigma_of(embedding)[index])
+        figure = figure.marked(figures.marks_of_q(ellipses, places[index]))
     # As high as the window of the browser allows: see ui/frame.py.
     with st.container(key="window", height=636, border=False):
         charts.map_chart(

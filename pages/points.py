@@ -207,8 +207,14 @@ def drawn_images(view: View) -> None:
 
 
 def scatter(view: View, rows: np.ndarray, index: int) -> None:
+    embedding = view.embedding
+    figure = charts.kept(
+        "KL against recon",
+        lambda: figures.kl_against_recon(embedding, rows),
+        *(embedding.recon, embedding.kl, embedding.labels, embedding.class_names, rows),
+    )
     charts.points_chart(
-        figures.kl_against_recon(view.embedding, rows, index),
+        figure.marked(figures.ring_at(embedding, index)),
         key="terms_scatter",
         alt="KL against recon of every point, in nats per image",
     )
@@ -252,8 +258,13 @@ def distributions(view: View, rows: np.ndarray, index: int) -> None:
         return
     for name in theme.TERMS:
         values = theme.term(view.embedding, name)
+        figure = charts.kept(
+            "histogram",
+            lambda values=values[rows], name=name: figures.histogram(values, name),
+            *(name, values[rows]),
+        )
         charts.chart(
-            figures.histogram(values[rows], name, selected=float(values[index])),
+            figure.marked(figures.line_at(float(values[index]))),
             key=f"histogram_{name}",
             alt=f"Distribution of {name} over the points, in nats per image",
         )

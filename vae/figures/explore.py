@@ -25,7 +25,6 @@ def latent_map(
     colour: str,
     axis_titles: tuple[str, str],
     prior_centre: np.ndarray | None,
-    ellipses: Sequence[np.ndarray] = (),
     selected: int | None = None,
     height: int | None = 700,
     is_strip: bool = False,
@@ -40,7 +39,6 @@ def latent_map(
         prior_centre: where z = 0 stands, shape (2,); None where no place but a point's own means
             anything: there are no rings then, and no numbers on the axes.
         is_strip: of one dimension, whose points stand at `strip_places` under the prior's curve.
-        ellipses: closed lines of q(z|x), each (n, 2).
         selected: the chosen point.
         height: in pixels; None where the page decides.
     """
@@ -67,8 +65,6 @@ def latent_map(
         _add_curve_of_prior(figure)
     elif prior_centre is not None:
         _named_rings(figure, prior_centre)
-    for line in ellipses:
-        theme.add_mark(figure, line, mode="lines")
     if selected is not None:
         theme.add_ring(figure, positions[selected])
     # Another layout is another map: a zoom into the last one would miss it.
@@ -79,6 +75,15 @@ def latent_map(
             **{"range": _STRIP, "scaleanchor": None, "fixedrange": True, "showticklabels": False}
         )
     return _with_legend(figure, embedding.class_names)
+
+
+def marks_of_q(ellipses: Sequence[np.ndarray], place: np.ndarray) -> go.Figure:
+    """What marks q on a map: closed lines, each (n, 2), and a ring at the chosen point, (2,)."""
+    figure = go.Figure()
+    for line in ellipses:
+        theme.add_mark(figure, line, mode="lines")
+    theme.add_ring(figure, place)
+    return figure
 
 
 def strip_places(embedding: Embedding) -> np.ndarray:

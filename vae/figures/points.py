@@ -18,31 +18,39 @@ LEAST_RANGE = 0.1  # nats per pixel: what costs less is not blown up
 _NARROWEST = 150  # pixels: a page makes a narrower chart so wide, and then cuts it
 
 
-def kl_against_recon(
-    embedding: Embedding, rows: np.ndarray, selected: int | None, height: int = 330
-) -> go.Figure:
+def kl_against_recon(embedding: Embedding, rows: np.ndarray, height: int = 330) -> go.Figure:
     """Both terms of each of the given points, coloured by label."""
     figure = go.Figure()
     positions = np.stack([embedding.recon, embedding.kl], axis=1)
     for label, name, of_class in theme.by_class(embedding.labels, embedding.class_names, rows):
         marker = {"color": theme.class_colour(label), "size": 5}
         theme.add_points(figure, embedding, positions, of_class, name=name, marker=marker)
-    if selected is not None:
-        theme.add_ring(figure, positions[selected])
     return plain_layout(
         figure, height, "recon, nats per image", "KL, nats per image", showlegend=False
     ).update_layout(dragmode="pan", hovermode="closest", uirevision="terms")
 
 
-def histogram(
-    values: np.ndarray, name: str, selected: float | None = None, height: int = 150
-) -> go.Figure:
-    """The distribution of one term over points, in nats per image, the chosen point marked."""
+def histogram(values: np.ndarray, name: str, height: int = 150) -> go.Figure:
+    """The distribution of one term over points, in nats per image."""
     counts, edges = theme.binned(values, min(60, max(8, round(len(values) ** 0.5))))
     figure = go.Figure(theme.bars(counts, edges, "%{x:.1f} nats: %{y} points"))
-    if selected is not None and math.isfinite(selected):
-        figure.add_vline(x=selected, line=SELECTED_LINE)
     return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
+
+
+def line_at(value: float) -> go.Figure:
+    """Marks a point's value in a histogram; nothing where that is not finite."""
+    figure = go.Figure()
+    if math.isfinite(value):
+        ends = {"x0": value, "x1": value, "y0": 0, "y1": 1, "yref": "y domain"}
+        figure.add_shape(type="line", line=SELECTED_LINE, **ends)
+    return figure
+
+
+def ring_at(embedding: Embedding, index: int) -> go.Figure:
+    """Marks a point where `kl_against_recon` draws it."""
+    figure = go.Figure()
+    theme.add_ring(figure, np.array([embedding.recon[index], embedding.kl[index]]))
+    return figure
 
 
 def kl_bars(kl_per_dim: np.ndarray, height: int | None = None) -> go.Figure:

@@ -1,13 +1,18 @@
 """How a page shows a figure, and the two columns that most pages have."""
 
+import hashlib
+from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae.figures import svg
+from vae.figures.prepared import Prepared
 from vae.ui import webgl
+from vae.ui.results.store import RESULTS
 from vae.ui.session import selection
 
 _STILL = {"displayModeBar": False}
@@ -22,7 +27,19 @@ def columns(
     return first, second
 
 
-def chart(figure: go.Figure, key: str, alt: str, zooms: bool = False) -> None:
+def kept(name: str, build: Callable[[], go.Figure], *of: Hashable | np.ndarray) -> Prepared:
+    """A figure that is built once for all visitors.
+
+    Args:
+        name: of the figure.
+        build: makes it.
+        of: all that it depends on; arrays are known by their content.
+    """
+    key = "figure", name, *(_content(part) if isinstance(part, np.ndarray) else part for part in of)
+    return RESULTS.make(key, lambda: Prepared.of(build()))
+
+
+def chart(figure: go.Figure | Prepared, key: str, alt: str, zooms: bool = False) -> None:
     """A figure without tools; `alt` says what it shows to those who do not see it.
 
     Args:
@@ -33,7 +50,7 @@ def chart(figure: go.Figure, key: str, alt: str, zooms: bool = False) -> None:
     st.plotly_chart(_drawable(figure), key=key, config=config, alt=alt)
 
 
-def map_chart(figure: go.Figure, key: str, alt: str, **options: Any) -> None:
+def map_chart(figure: go.Figure | Prepared, key: str, alt: str, **options: Any) -> None:
     """A figure that is moved and zoomed into.
 
     Args:
@@ -43,7 +60,7 @@ def map_chart(figure: go.Figure, key: str, alt: str, **options: Any) -> None:
     st.plotly_chart(_drawable(figure), key=key, config=_MAP, alt=alt, **options)
 
 
-def points_chart(figure: go.Figure, key: str, alt: str) -> None:
+def points_chart(figure: go.Figure | Prepared, key: str, alt: str) -> None:
     """One that is moved, and whose points are chosen: a click is the point, a lasso the group."""
     map_chart(
         figure,
@@ -55,12 +72,21 @@ def points_chart(figure: go.Figure, key: str, alt: str) -> None:
     thinned(figure)
 
 
-def thinned(figure: go.Figure) -> None:
+def thinned(figure: go.Figure | Prepared) -> None:
     """Says so where the browser is not shown all points of a figure."""
-    every = 1 if webgl.is_there() else svg.thinning(figure)
+    every = 1 if webgl.is_there() else svg.thinning(_whole(figure))
     if every > 1:
         st.caption(f"This browser has no WebGL, so one point in {every} is drawn.")
 
 
-def _drawable(figure: go.Figure) -> go.Figure:
-    return figure if webgl.is_there() else svg.without_webgl(figure)
+def _drawable(figure: go.Figure | Prepared) -> go.Figure | Prepared:
+    return figure if webgl.is_there() else svg.without_webgl(_whole(figure))
+
+
+def _whole(figure: go.Figure | Prepared) -> go.Figure:
+    return figure.whole() if isinstance(figure, Prepared) else figure
+
+
+def _content(array: np.ndarray) -> Hashable:
+    data = np.ascontiguousarray(array).data
+    return array.shape, array.dtype.str, hashlib.blake2b(data, digest_size=16).digest()

@@ -1,5 +1,6 @@
 """A process of its own for what is computed: the lock of the server's stays free for its pages."""
 
+import importlib
 import os
 import pickle
 import sys
@@ -112,18 +113,18 @@ class Worker:
 # In the process
 
 _MOST_KEPT = 300_000_000  # bytes of what one work leaves for the next, as decoded lattices
+_IMPORTED = tuple(f"vae.ui.results.{name}" for name in ("diagnosis", "inference", "readings"))
 _reporting: Any = None
 _reported = 0.0
 
 
 def _begin(reporting: Any, server: int, niceness: int, memory_mb: int) -> None:
     """Prepares the process: what it imports is there before the first work comes."""
-    from vae.ui.results import diagnosis, inference, readings  # noqa: F401
-    from vae.ui.results.store import RESULTS
-
     global _reporting
     _reporting = reporting
-    RESULTS.max_bytes = _MOST_KEPT
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    importlib.import_module("vae.ui.results.store").RESULTS.max_bytes = _MOST_KEPT
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     if sys.platform == "linux":
         import resource

@@ -9,10 +9,9 @@ import math
 from collections.abc import Hashable
 from typing import Any
 
-import plotly.graph_objects as go
 import streamlit as st
 
-from vae.figures.theme import traces
+from vae.figures.prepared import Prepared
 
 _REPORTED = "_map_view"  # (of what, the report)
 _DRAWN = "_map_drawn"  # (of what, which figure, the report that it began with)
@@ -32,8 +31,8 @@ def take(report: Any) -> None:
     st.session_state[_REPORTED] = of, kept | {"hidden": names[:_MOST_HIDDEN]}
 
 
-def apply(figure: go.Figure, of: Hashable, drawn: Hashable) -> None:
-    """Lets a figure begin where the hand left the last one.
+def apply(figure: Prepared, of: Hashable, drawn: Hashable) -> Prepared:
+    """The figure as it begins where the hand left the last one.
 
     Args:
         figure: of the map.
@@ -47,16 +46,12 @@ def apply(figure: go.Figure, of: Hashable, drawn: Hashable) -> None:
         report = before[2]
     st.session_state[_DRAWN] = of, drawn, report
     if report is None:
-        return
+        return figure
     if report["x"] and report["y"]:
-        # A chart is drawn in some other size first: widening ranges to keep both axes' scales the
-        # same, as is usual here, it would widen them at each drawing.
-        figure.update_xaxes(range=report["x"], constrain="domain")
-        if not figure.layout["yaxis"]["fixedrange"]:
-            figure.update_yaxes(range=report["y"], constrain="domain")
-    for trace in traces(figure):
-        if trace.legendgroup in report["hidden"]:
-            trace.visible = "legendonly"
+        figure = figure.zoomed(xaxis=report["x"])
+        if not figure.to_dict()["layout"]["yaxis"].get("fixedrange"):
+            figure = figure.zoomed(yaxis=report["y"])
+    return figure.without_groups(report["hidden"])
 
 
 def _interval(values: Any) -> list[float] | None:
