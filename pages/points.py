@@ -18,6 +18,7 @@ from vae.figures import theme
 from vae.inference.evidence import EXACT, Evidence
 from vae.ui import charts, frame, heading, images, point, sections, tables
 from vae.ui.results import evidence
+from vae.ui.results.store import RESULTS
 from vae.ui.session import drawings, selection
 from vae.ui.text import plain
 from vae.ui.view import View, chosen_point, chosen_view, point_picker
@@ -221,12 +222,17 @@ def scatter(view: View, rows: np.ndarray, index: int) -> None:
 
 
 def class_summary(view: View, terms: dict[str, np.ndarray], found: Evidence | None) -> None:
-    table = pd.DataFrame({"label": tables.label_names(view), **terms})
-    summary = table.groupby("label", sort=False).agg("mean")
-    summary.insert(0, "points", table["label"].value_counts())
+    def means() -> pd.DataFrame:
+        table = pd.DataFrame({"label": tables.label_names(view), **terms})
+        summary = table.groupby("label", sort=False).agg("mean")
+        summary.insert(0, "points", table["label"].value_counts())
+        return summary.sort_values("-ELBO", ascending=False)
+
     st.markdown("##### Mean terms per class")
+    names, labels = view.embedding.class_names, view.embedding.labels
+    of = tuple(charts.content(values) for values in (labels, *terms.values()))
     st.dataframe(
-        summary.sort_values("-ELBO", ascending=False),
+        RESULTS.make(("means of classes", names, tuple(terms), of), means),
         key="class_summary",
         column_config={
             **nats_columns(found),

@@ -7,6 +7,17 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.basedatatypes import BaseFigure
 
+_templates: list[Any] = []
+
+
+def _same(template: Any) -> Any:
+    """A template that was met before, if there is an equal one."""
+    for known in _templates:
+        if known == template:
+            return known
+    _templates.append(template)
+    return template
+
 
 class Prepared(BaseFigure):
     """A figure by what Plotly's JSON is made of, which is read only.
@@ -23,7 +34,11 @@ class Prepared(BaseFigure):
     @classmethod
     def of(cls, figure: go.Figure) -> Prepared:
         """A figure that is not changed any more."""
-        return cls(figure.to_dict())
+        spec = figure.to_dict()
+        template = spec["layout"].get("template")  # larger than most figures, and the same in all
+        if template is not None:
+            spec["layout"]["template"] = _same(template)
+        return cls(spec)
 
     def to_dict(self) -> dict[str, Any]:
         """Its spec: what `st.plotly_chart` asks a figure for."""

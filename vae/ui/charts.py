@@ -35,7 +35,7 @@ def kept(name: str, build: Callable[[], go.Figure], *of: Hashable | np.ndarray) 
         build: makes it.
         of: all that it depends on; arrays are known by their content.
     """
-    key = "figure", name, *(_content(part) if isinstance(part, np.ndarray) else part for part in of)
+    key = "figure", name, *(content(part) if isinstance(part, np.ndarray) else part for part in of)
     return RESULTS.make(key, lambda: Prepared.of(build()))
 
 
@@ -87,6 +87,7 @@ def _whole(figure: go.Figure | Prepared) -> go.Figure:
     return figure.whole() if isinstance(figure, Prepared) else figure
 
 
-def _content(array: np.ndarray) -> Hashable:
+def content(array: np.ndarray) -> Hashable:
+    """What an array is known by."""
     data = np.ascontiguousarray(array).data
     return array.shape, array.dtype.str, hashlib.blake2b(data, digest_size=16).digest()

@@ -13,7 +13,7 @@ import time
 
 from streamlit import runtime
 
-_EVERY_S = 3.0  # so long at least lies between two looks
+_EVERY_S = 10.0  # so long at least lies between two looks
 _ALL_EVERY_S = 600.0  # what was set aside by the way, as others' sessions, may be garbage since
 
 _lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import streamlit as st
 from PIL import Image
 
 _TABLE_SIDE = 64  # a browser would blur what it enlarges itself
+_MOST_KEPT = 20_000  # pictures of a table, of a kilobyte or so each
 
 
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:
@@ -57,6 +59,12 @@ def show(
 
 def data_url(image: np.ndarray) -> str:
     """A uint8 image (C, H, W) as the PNG data URL that a table's image column shows."""
+    return _data_url(image.tobytes(), image.shape)
+
+
+@lru_cache(_MOST_KEPT)  # the same images come first in everybody's table
+def _data_url(data: bytes, shape: tuple[int, ...]) -> str:
+    image = np.frombuffer(data, np.uint8).reshape(shape)
     buffer = io.BytesIO()
     Image.fromarray(enlarged(image / 255, _TABLE_SIDE)).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

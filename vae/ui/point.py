@@ -1,7 +1,9 @@
 """The selected point: its image, what the model makes of it, and what it costs, in nats."""
 
+import numpy as np
 import streamlit as st
 import torch
+from torch import Tensor
 
 from vae.core import gaussian
 from vae.core.elbo import pixel_recon
@@ -11,6 +13,7 @@ from vae.figures import points as figures
 from vae.lessons.glossary import GLOSSARY
 from vae.ui import charts, images, roles
 from vae.ui.results import loaded
+from vae.ui.results.store import RESULTS
 from vae.ui.text import explained, nats, plain
 from vae.ui.view import View
 
@@ -20,7 +23,7 @@ _SIDE = 112  # pixels: three of them stand side by side on a small laptop
 @torch.no_grad()
 def card(view: View, index: int) -> None:
     """x, its reconstruction, the per-pixel term, the KL of each dimension and the point's terms."""
-    embedding, model = view.embedding, view.given(index)
+    embedding = view.embedding
     label = embedding.class_names[embedding.labels[index]]
     st.markdown(f"##### Point {index:,}, label {plain(label)}")
     mu = torch.from_numpy(embedding.mu[index])
@@ -29,17 +32,20 @@ def card(view: View, index: int) -> None:
         x = to_unit(view.images.images[index])  # (C, H, W)
         with pictures[0]:
             images.show(images.enlarged(x.numpy(), _SIDE), "the image x", "x", width=_SIDE)
-        eps = gaussian.noise_of_points(
-            [index], embedding.n_samples, embedding.latent_dim, embedding.seed
-        )
-        per_pixel = pixel_recon(model, x, eps[:, 0]).sum(0).numpy()  # channels added: (H, W)
     with pictures[1]:
-        decoded = model.decode_mean(mu).numpy()
+        decoded = RESULTS.make(
+            ("decoded", view.key, index, charts.content(embedding.mu[index])),
+            lambda: view.given(index).decode_mean(mu).numpy(),
+        )
         images.show(images.enlarged(decoded, _SIDE), "the decoded mean", "E[x|z = μ]", width=_SIDE)
     if view.images is not None:
         with pictures[2]:
+            per_pixel = RESULTS.make(
+                ("recon of pixels", view.key, index, embedding.n_samples, embedding.seed),
+                lambda: _recon_of_pixels(view, x, index),
+            )
             st.plotly_chart(
-                figures.pixel_map(per_pixel, width=_SIDE),
+                charts.kept("pixels", lambda: figures.pixel_map(per_pixel, width=_SIDE), per_pixel),
                 width="content",
                 key="pixel_map",
                 config={"displayModeBar": False},
@@ -52,10 +58,19 @@ def card(view: View, index: int) -> None:
     kl_per_dim = embedding.kl_per_dim[index]
     if len(kl_per_dim) <= 32:
         charts.chart(
-            figures.kl_bars(kl_per_dim),
+            charts.kept("KL of dimensions", lambda: figures.kl_bars(kl_per_dim), kl_per_dim),
             key="kl_bars",
             alt="KL of each latent dimension, in nats",
         )
+
+
+def _recon_of_pixels(view: View, x: Tensor, index: int) -> np.ndarray:
+    """What each pixel of x (C, H, W) adds to recon, in nats, the channels added: (H, W)."""
+    embedding = view.embedding
+    eps = gaussian.noise_of_points(
+        [index], embedding.n_samples, embedding.latent_dim, embedding.seed
+    )
+    return pixel_recon(view.given(index), x, eps[:, 0]).sum(0).numpy()
 
 
 def missing_image(view: View) -> None:

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import pytest
 import streamlit as st
 
+from vae.figures.prepared import Prepared
 from vae.figures.theme import traces
 from vae.ui.session import map_view
 
@@ -15,16 +16,15 @@ def session(monkeypatch):
     monkeypatch.setattr(st, "session_state", {})
 
 
-def figure() -> go.Figure:
+def figure() -> Prepared:
     made = go.Figure()
     for name in "ab":
         made.add_scattergl(x=[0], y=[0], name=name, legendgroup=name)
-    return made
+    return Prepared.of(made)
 
 
 def shown(of="map", drawn="label"):
-    made = figure()
-    map_view.apply(made, of, drawn)
+    made = map_view.apply(figure(), of, drawn).whole()
     return (
         made.layout.to_plotly_json().get("xaxis", {}).get("range"),
         [trace.name for trace in traces(made) if trace.visible == "legendonly"],

@@ -49,7 +49,7 @@ def apply(figure: Prepared, of: Hashable, drawn: Hashable) -> Prepared:
         return figure
     if report["x"] and report["y"]:
         figure = figure.zoomed(xaxis=report["x"])
-        if not figure.to_dict()["layout"]["yaxis"].get("fixedrange"):
+        if not figure.to_dict()["layout"].get("yaxis", {}).get("fixedrange"):
             figure = figure.zoomed(yaxis=report["y"])
     return figure.without_groups(report["hidden"])
 
