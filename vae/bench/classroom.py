@@ -1,4 +1,4 @@
-"""Thirty visitors at once: how long a page takes, what the server's memory does, who sees what.
+"""Many visitors at once: how long a page takes, what the server's memory does, who sees what.
 
 Each visitor speaks the browser's own protocol to one server: a web socket that sends "run this page
 with this address" and is sent what to draw. Nothing is drawn, so what is measured is the server.
@@ -28,7 +28,7 @@ from vae.analysis.embedding import Embedding
 from vae.bench import live
 from vae.runs import checkpoint
 
-VISITORS, SECONDS, REPEATS = 30, 60.0, 3
+SECONDS = 60.0  # of a row
 _THINKS_S = (2.0, 6.0)  # between an answer and the next wish, as somebody who looks at it
 _PAGES = ("explore", "points", "explore", "train", "explore")
 _RUNS = ("digits-2d", "sprites-2d")
@@ -54,18 +54,20 @@ class Visitor:
     cancelled_s: float | None = None
 
 
-def main(as_json: bool) -> None:
-    """Prints rows for a single visitor, for REPEATS of VISITORS, and for those beside heavy work.
+def main(as_json: bool, visitors: int, repeats: int) -> None:
+    """Prints rows for a single visitor, for repeats of many, and for those beside heavy work.
 
     Args:
         as_json: one JSON object a row.
+        visitors: at one time.
+        repeats: rows of them, of a minute each.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
         live.serve_process(live.ROOT / "app.py", _shipped(Path(folder))) as (url, pid),
     ):
-        rounds = [(1, SECONDS / 2, False), *[(VISITORS, SECONDS, False)] * REPEATS]
-        for n, seconds, beside in (*rounds, (VISITORS, SECONDS, True)):
+        rounds = [(1, SECONDS / 2, False), *[(visitors, SECONDS, False)] * repeats]
+        for n, seconds, beside in (*rounds, (visitors, SECONDS, True)):
             row = measure(url, pid, n, seconds, beside)
             print(json.dumps(row) if as_json else _sentence(row), flush=True)
 

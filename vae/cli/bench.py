@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from vae.cli.common import Commands
+from vae.errors import UserError
 
 _WHAT = ("train", "live", "busy", "inference", "classroom", "opening", "wild")
 
@@ -20,7 +21,7 @@ def add(commands: Commands) -> None:
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
         "posterior against the points, the grid's nodes, and importance sampling. classroom: "
-        "thirty visitors at one server. opening: from the address to a map that answers, on a "
+        "thirty visitors at one server, or --visitors. opening: from the address to a map that answers, on a "
         "server that was just started and on one that was not. wild: how many checkpoints of a "
         "folder are opened, and read as the classes that made them (`python tests/wild/make.py` "
         "makes such a folder).",
@@ -41,13 +42,23 @@ def add(commands: Commands) -> None:
     bench.add_argument(
         "--plot", type=Path, metavar="FILE", help="inference: an HTML file for the cost curves"
     )
+    bench.add_argument(
+        "--visitors", type=int, default=30, metavar="N", help="classroom: at one time"
+    )
+    bench.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="classroom: minutes of them"
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
 
 
 def _bench(options: argparse.Namespace) -> None:
+    for name in ("visitors", "repeats"):
+        if (n := getattr(options, name)) < 1:
+            raise UserError(f"--{name} (={n}) must be at least 1")
     main = import_module(f"vae.bench.{options.what}").main
     more = {
         "inference": (options.plot,),
+        "classroom": (options.visitors, options.repeats),
         "opening": (options.folder,),
         "wild": (options.folder, options.verbose, options.wider),
     }
