@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
         "posterior against the points, the grid's nodes, and importance sampling. classroom: "
-        "thirty visitors at one server, or --visitors. opening: from the address to a map that answers, on a "
+        "many visitors at one server. opening: from the address to a map that answers, on a "
         "server that was just started and on one that was not. wild: how many checkpoints of a "
         "folder are opened, and read as the classes that made them (`python tests/wild/make.py` "
         "makes such a folder).",
