@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae.errors import UserError
-from vae.runs import checkpoint, folders, job, queue
+from vae.runs import checkpoint, folders, job, makers, queue
 from vae.runs.checkpoint import Run
 from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
@@ -50,10 +50,12 @@ def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
     try:
         roles.check()
         wanted = [(model, train) for _, model, train in new_runs.settings]
-        policy.check_training(checkpoint.folder(), wanted, new_runs.at_once)
+        policy.check_training(checkpoint.folder(), wanted, new_runs.at_once, n_waiting())
         for split in ("train", "test"):  # fetched here, where a missing network can be told
             loaded.dataset(new_runs.dataset, split)
         made = [job.create(*settings).path for settings in new_runs.settings]
+        for path in made:
+            makers.mark(path, roles.me())
         if new_runs.at_once:
             for path in made:
                 queue.start_now(path)
@@ -66,6 +68,13 @@ def begin(new_runs: form.NewRuns, said: DeltaGenerator) -> None:
     st.session_state[WATCHED] = made[0].name
     own_data.close()
     st.rerun()
+
+
+def n_waiting() -> int:
+    """Runs of this visitor in the queue; 0 at home, where there is nobody else."""
+    if roles.is_at_home():
+        return 0
+    return sum(map(roles.is_mine, queue.queued(checkpoint.folder())))
 
 
 def bench() -> None:
@@ -155,10 +164,10 @@ def actions(run: Run, status: Status) -> None:
         vertical_alignment="center",
         width="stretch",
     ):
-        may_change = roles.may_change()
-        if may_change and status.state in ("running", "queued"):
+        may_alter = roles.may_alter(run.path)
+        if may_alter and status.state in ("running", "queued"):
             button("Stop", "stop", stop, run)
-        elif may_change and status.state != "finished":
+        elif may_alter and status.state != "finished":
             button("Resume", "resume", resume, run)
         st.page_link(
             "pages/explore.py",
@@ -167,9 +176,11 @@ def actions(run: Run, status: Status) -> None:
             query_params={"run": run.name},
             width="content",
         )
-        if not may_change:
+        if not roles.may_change():
             return
         button("Duplicate", "content_copy", form.start_from, run)
+        if not may_alter:
+            return
         with st.popover("More", icon=":material/more_horiz:"):
             st.text_input("New name", run.name, key=f"rename_{run.name}")
             button("Rename", "edit", rename, run)
@@ -193,6 +204,8 @@ def attempt(action: Callable[..., None], *arguments: Any) -> None:
 
     def allowed() -> None:
         roles.check()
+        if action is not form.start_from:  # which takes the settings of anybody's run
+            roles.check_alter(getattr(arguments[0], "path", arguments[0]))
         action(*arguments)
 
     st.session_state[PROBLEM] = faults.attempt(allowed)
@@ -205,7 +218,7 @@ def stop(run: Run) -> None:
 
 def resume(run: Run) -> None:
     wanted = [(run.model_config, run.train_config)]
-    policy.check_training(checkpoint.folder(), wanted, at_once=False)
+    policy.check_training(checkpoint.folder(), wanted, at_once=False, n_of_visitor=n_waiting())
     queue.enqueue(run.path)
     queue.start_worker(run.path.parent)
 

@@ -1,6 +1,7 @@
 """The app without a browser."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from vae.analysis.embedding import Embedding
 from vae.runs import checkpoint
+from vae.ui import owner, roles
 from vae.ui.results import lines
 from vae.ui.results.store import RESULTS
 
@@ -35,6 +37,24 @@ def no_results(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(lines, "_NICENESS", dict.fromkeys(lines.LINES, 0))
     yield
     RESULTS.clear()
+
+
+@dataclass
+class Connection:
+    """What the server knows of a visitor's browser."""
+
+    remote_ip: str | None = "127.0.0.1"
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    cookies: dict[str, str] = field(default_factory=dict)
+
+
+@pytest.fixture(autouse=True)
+def connection(monkeypatch, tmp_path_factory) -> Connection:
+    """The visitor's: at home unless the test says otherwise, on a server with no owner's file."""
+    found = Connection()
+    monkeypatch.setattr(roles, "connection", lambda: found)
+    monkeypatch.setattr(owner, "FILE", tmp_path_factory.getbasetemp() / "no owner's" / "elbo.toml")
+    return found
 
 
 @pytest.fixture(autouse=True)

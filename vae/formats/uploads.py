@@ -11,6 +11,7 @@ they bring along.
 
 import dataclasses
 import itertools
+import math
 import os
 import secrets
 import shutil
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,21 +27,24 @@ from filelock import FileLock, Timeout
 
 from vae import formats
 from vae.formats import AnyRun, ForeignRun, sent
-from vae.formats.refusal import Refusal, Step
+from vae.formats.refusal import Refusal
 from vae.formats.sent import Sent
 from vae.runs import checkpoint, lock
 from vae.runs.checkpoint import CheckpointError
 from vae.runs.folders import UPLOADED
 
 LINGERS_S = 900.0  # after the last session of a visitor
-MAX_OF_VISITOR = 8  # uploads at once
-MAX_HELD_BYTES = 2_000_000_000  # of all visitors together
-MAX_FOLDER_BYTES = 50_000_000_000  # of the folder of checkpoints, beyond which nothing is kept
+
+# Refuses, by raising a UserError, what is more than the limit of that name (`vae.ui.policy`).
+Hold = Callable[[str, int], None]
+
+
+def _hold_nothing(name: str, asked: int) -> None:
+    """The limits of a server that has none."""
+
 
 _PREFIX, _LOCK = "elbo-room-", ".lock"  # of a visitor's folder, and in it
 _MARK = " (yours)"  # behind the name, so that it is nobody else's
-
-_REMOVE = Step("remove one")
 
 # Of all that visitors share. A thread that holds it can be made to finish another's visit.
 _lock = threading.RLock()
@@ -52,13 +56,14 @@ class Uploads:
 
     Args:
         max_bytes: of one upload, as the server takes them.
+        hold: is asked before anything is taken or kept; without it only `max_bytes` limits.
 
     Attributes:
         runs: by name, the newest last.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_bytes: int, hold: Hold = _hold_nothing) -> None:
+        self.max_bytes, self._hold = max_bytes, hold
         self.runs: dict[str, AnyRun] = {}
         self._kept: set[Path] = set()
         self._folders: dict[str, Path] = {}  # by name
@@ -76,16 +81,11 @@ class Uploads:
             The run, whose name no run of the server has.
 
         Raises:
-            CheckpointError: too many, too large, or no checkpoint that can be opened; nothing of
-                it is left then.
+            CheckpointError: too large, or no checkpoint that can be opened; nothing of it is left
+                then.
+            UserError: `hold` refuses it.
         """
-        if len(self.runs) >= MAX_OF_VISITOR:
-            raise Refusal(
-                "the upload",
-                "is one more",
-                f"{len(self.runs)} are open, and no more than {MAX_OF_VISITOR} can be",
-                _REMOVE,
-            )
+        self._hold("most_open", len(self.runs) + 1)
         taken = sent.taken(files, self.max_bytes)
         folder = self._root / str(next(self._numbers))
         try:
@@ -117,17 +117,18 @@ class Uploads:
 
         Raises:
             CheckpointError: there is no such upload, the name cannot be used or is taken, or the
-                folder is full or cannot be written; the upload then stays as it is.
+                folder cannot be written; the upload then stays as it is.
+            UserError: `hold` refuses it.
         """
         if name not in self.runs:
             raise CheckpointError(f"there is no upload named {name!r}; upload it again")
         root = checkpoint.folder()
         path = root / checkpoint.check_name(kept_name)
         checkpoint.check_free(path)
-        if _bytes_of(root) + _bytes_of(self._folders[name]) > MAX_FOLDER_BYTES:
-            raise CheckpointError(
-                f"{root} holds {MAX_FOLDER_BYTES:,} bytes already; ask who runs this server"
-            )
+        kept = sum(1 for _ in root.glob(f"*/{UPLOADED}"))
+        self._hold("most_kept", kept + 1)
+        n_bytes = _bytes_of(root) + _bytes_of(self._folders[name])
+        self._hold("most_kept_mb", math.ceil(n_bytes / 10**6))
         draft = None
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -163,6 +164,8 @@ class Uploads:
             with open(place / file.name, "wb") as written:
                 file.write(written)
         run = formats.open_run(place if len(files) > 1 else place / files[0].name)
+        self._hold("most_dimensions", run.model_config.latent_dim)
+        self._hold("most_pixels", math.prod(run.model_config.image_shape))
         run.load_model()  # damaged or infinite weights are told now, not on some page
         taken = {*self.runs, *(run.name for run in formats.list_runs()[0])}
         shown, number = f"{run.name}{_MARK}", 1
@@ -176,10 +179,9 @@ class Uploads:
         mine = _bytes_of(self._root)
         with _lock:
             others = sum(n for root, n in _held.items() if root != str(self._root))
-            if more and others + mine + more > MAX_HELD_BYTES:
-                raise CheckpointError(
-                    "this server holds as many uploads as it can at the moment; try again later"
-                )
+            if more:
+                self._hold("most_open_mb", math.ceil((mine + more) / 10**6))
+                self._hold("most_open_mb_in_all", math.ceil((others + mine + more) / 10**6))
             _held[str(self._root)] = mine + more
 
 
@@ -199,10 +201,10 @@ class Visit:
         weakref.finalize(self, _left, token).atexit = False
 
     @classmethod
-    def begun(cls, max_bytes: int) -> "Visit":
-        """That of a visitor who has uploaded nothing yet; `max_bytes` as for `Uploads`."""
+    def begun(cls, max_bytes: int, hold: Hold = _hold_nothing) -> "Visit":
+        """That of a visitor who has uploaded nothing yet; arguments as for `Uploads`."""
         _end_visits()
-        return cls(Uploads(max_bytes), secrets.token_urlsafe(16))
+        return cls(Uploads(max_bytes, hold), secrets.token_urlsafe(16))
 
     @classmethod
     def again(cls, token: str) -> "Visit | None":

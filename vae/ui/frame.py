@@ -13,7 +13,7 @@ from vae.data.dataset import DatasetError
 from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
-from vae.ui import collector, data_choice, reading, upload, webgl
+from vae.ui import collector, data_choice, reading, roles, upload, webgl
 from vae.ui.results import loaded, readings
 from vae.ui.results.store import RESULTS
 from vae.ui.session import checkpoints, link, opening, selection, widgets
@@ -88,7 +88,7 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
     st.html(_STYLE)
     selection.restore(opening.query)
     with st.sidebar.container(gap="xxsmall"):
-        st.html(_ONE_ENTRY_A_PAGE, unsafe_allow_javascript=True)
+        st.html(_ONE_ENTRY_A_PAGE + roles.cookie_script(), unsafe_allow_javascript=True)
         webgl.ask()
         for group, pages in groups.items():
             st.html(f"<p class='group'>{group}</p>")
@@ -98,6 +98,8 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
 
 def close_frame() -> None:
     """The last line of app.py."""
+    with st.sidebar:
+        roles.offer_login()
     selection.publish()
     collector.collect()
     _warm()
@@ -118,6 +120,8 @@ def sidebar() -> None:
     _choose_run(names)
     if problem := checkpoints.problem():
         st.error(f"{explained(problem)}. Mend it, and start the app again.")
+    for problem in roles.all_problems():
+        st.warning(f"{plain(capitalised(problem))}.")
     told = st.container()
     with st.sidebar:
         if names:

@@ -1,5 +1,6 @@
 """A visitor's own checkpoints in the sidebar: open a file, keep it for all, or be rid of it."""
 
+import tempfile
 from pathlib import Path
 
 import streamlit as st
@@ -10,7 +11,7 @@ from vae.formats.containers.tensors import SUFFIXES
 from vae.formats.refusal import Refusal
 from vae.formats.uploads import Uploads, Visit
 from vae.runs import checkpoint
-from vae.ui import roles
+from vae.ui import policy, roles
 from vae.ui.session import selection
 from vae.ui.text import explained, free_name, plain
 
@@ -129,8 +130,8 @@ def _field_key(field: str) -> str:
 
 
 def _most_megabytes() -> int:
-    """What the server takes, in units of 2**20 bytes: Streamlit holds each file against it."""
-    return st.get_option("server.maxUploadSize")
+    """What the server takes, in units of 2**20 bytes: Streamlit holds each file against its own."""
+    return min(st.get_option("server.maxUploadSize"), policy.current().most_upload_mb)
 
 
 def _take(field: str) -> None:
@@ -139,8 +140,10 @@ def _take(field: str) -> None:
         return
     st.session_state.pop(_PROBLEM, None)
     if _uploads() is None:
-        st.session_state[_HELD] = Visit.begun(_most_megabytes() * 2**20)
+        st.session_state[_HELD] = Visit.begun(_most_megabytes() * 2**20, policy.hold)
     try:
+        policy.hold("most_upload_mb", sum(file.size for file in files) // 2**20)
+        policy.check_room(Path(tempfile.gettempdir()), sum(file.size for file in files))
         run = st.session_state[_HELD].uploads.add(files)
     except UserError as error:
         st.session_state[_PROBLEM] = _OPENING, error
@@ -154,6 +157,7 @@ def _keep(name: str, field: str) -> None:
     st.session_state.pop(_PROBLEM, None)
     try:
         roles.check()
+        policy.check_room(checkpoint.folder())
         path = st.session_state[_HELD].uploads.keep(name, st.session_state[field].strip())
     except UserError as error:
         st.session_state[_PROBLEM] = _KEEPING, error

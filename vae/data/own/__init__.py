@@ -18,15 +18,17 @@ and a few signs. Links that lead out of a folder are not followed. Nothing is un
 
 from vae.data.own.contents import Survey
 from vae.data.own.reading import ARCHIVES, BadFiles, add, parse_size, preview, read, survey
+from vae.data.own.store import kept, own_path, remove
 from vae.data.own.store import own_names as names
-from vae.data.own.store import remove
 
 __all__ = [
     "ARCHIVES",
     "BadFiles",
     "Survey",
     "add",
+    "kept",
     "names",
+    "own_path",
     "parse_size",
     "preview",
     "read",

@@ -13,6 +13,5 @@ MAX_CLASSES = 300  # each is a trace and an entry of a legend; more are shown wi
 MAX_LABEL = 60  # letters of a label
 MAX_SIDE = 256  # of the images that are made
 MAX_KEPT_BYTES = 200_000_000  # the images that are made
-MAX_OWN_BYTES = 2_000_000_000  # all sets that are kept
 MIN_IMAGES = 10  # with fewer, one in five makes no held-out set
 MAX_LISTED = 50  # bad files that are listed by name

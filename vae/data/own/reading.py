@@ -185,7 +185,7 @@ def add(
         As `datasets.describe(name)`.
 
     Raises:
-        BadFiles, DatasetError: as in `read`; or the name cannot be used, the data folder is full or
+        BadFiles, DatasetError: as in `read`; or the name cannot be used, or the data folder
             cannot be written. Nothing is left behind then.
     """
     store.check_may_be_added(name)

@@ -21,8 +21,6 @@ from safetensors import SafetensorError
 from vae.config import BINARISED
 from vae.data.builtin import SOURCES
 from vae.data.dataset import Dataset, DatasetError, Source, folder, is_held_out, reason
-from vae.data.own import limits
-from vae.data.own.files import amount
 from vae.errors import UserError
 
 _FORMAT = "ELBO Room data 1"
@@ -163,7 +161,7 @@ def keep(name: str, data: Dataset) -> Source:
     """Writes images of split "all" as the data set of that name, which must be free.
 
     Raises:
-        DatasetError: the name cannot be used, the folder is full or cannot be written.
+        DatasetError: the name cannot be used, the folder cannot be written.
     """
     held_out = is_held_out(len(data))
     order = np.concatenate([np.flatnonzero(~held_out), np.flatnonzero(held_out)])
@@ -182,18 +180,17 @@ def keep(name: str, data: Dataset) -> Source:
 
 
 def check_may_be_added(name: str) -> None:
-    """Raises DatasetError: a set may not be called so, there is one already, or no room is left."""
-    path = own_path(name)
-    _check_free(path)
+    """Raises DatasetError: a set may not be called so, or there is one already."""
+    _check_free(own_path(name))
+
+
+def kept() -> tuple[int, int]:
+    """How many files of sets are kept, and their bytes."""
     try:
-        used = sum(file.stat().st_size for file in path.parent.glob("*.safetensors"))
+        sizes = [file.stat().st_size for file in (folder() / "own").glob("*.safetensors")]
     except OSError:
-        return  # what stands in the way shows itself when it is written
-    if used > limits.MAX_OWN_BYTES:
-        raise DatasetError(
-            f"{path.parent} holds {amount(used)} of data, at most {amount(limits.MAX_OWN_BYTES)}; "
-            "remove a set"
-        )
+        return 0, 0  # what stands in the way shows itself when something is written
+    return len(sizes), sum(sizes)
 
 
 def _check_free(path: Path) -> None:

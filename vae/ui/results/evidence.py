@@ -4,13 +4,14 @@ from collections.abc import Hashable
 
 import streamlit as st
 
+from vae.errors import UserError
 from vae.formats import ForeignRun
 from vae.inference import evidence
 from vae.inference.condition import OWN_LABEL
 from vae.inference.evidence import USUAL_SAMPLES, Evidence
 from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
-from vae.ui import faults, roles
+from vae.ui import faults, policy, roles
 from vae.ui.results import loaded, waiting
 from vae.ui.results.store import RESULTS
 from vae.ui.results.task import WAITING, Progress, Task
@@ -87,7 +88,7 @@ def _key(view: View) -> Hashable:
 def _start(view: View) -> None:
     run, model, images = view.run, view.model, view.images
     assert images is not None
-    may_change = roles.may_change()
+    may_write = roles.may_change() and (not roles.owners() or roles.may_alter(run.path))
 
     def work(progress: Progress) -> tuple[Evidence, str]:
         if evidence.offers_exact(model):
@@ -98,8 +99,8 @@ def _start(view: View) -> None:
 
     def _keep(result: Evidence) -> str:
         """Writes it into the run's folder; why it could not be, in words."""
-        if not may_change:
-            return "nothing is written on this server"
+        if not may_write:
+            return "on this server you may not add to what others made"
         if isinstance(run, ForeignRun):
             return f"nothing is written beside {run.path.name}, which another library made"
         if view.condition != OWN_LABEL:
@@ -107,8 +108,9 @@ def _start(view: View) -> None:
         if loaded.weights(run) != view.weights:  # it would be stored as that of the new ones
             return "the checkpoint's weights were replaced meanwhile"
         try:
+            policy.check_room(run.path)
             checkpoint.save_evidence(run, result)
-        except CheckpointError as error:
+        except UserError as error:
             return str(error)
         return ""
 

@@ -28,6 +28,7 @@ from vae.runs.checkpoint import Run
 from vae.runs.status import STATUS, read_status
 from vae.training.film import Frame
 from vae.training.objectives import MeanTerms
+from vae.ui import policy, roles
 from vae.ui.results import waiting
 from vae.ui.results.lines import FETCH
 from vae.ui.results.store import RESULTS
@@ -146,6 +147,11 @@ def dataset(name: str, split: str) -> Dataset:
     """The data set; shows how far it is while it is downloaded. Raises DatasetError."""
     source = catalogue.describe(name)
     if not source.is_here(split):
+        try:
+            roles.check()
+            policy.check_room(catalogue.folder(), source.n_bytes)
+        except UserError as error:  # as for a missing network, for whoever can do without
+            raise DatasetError(str(error)) from error
         key = "download", source.files
         waiting.result(
             key,

@@ -1,5 +1,6 @@
 """Data of one's own on the Train page: upload, look, then use."""
 
+import math
 import threading
 from pathlib import PurePath
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import streamlit as st
 
 from vae.data import catalogue, own
-from vae.data.dataset import DatasetError
 from vae.data.own import BadFiles, Survey, limits
-from vae.ui import images
+from vae.errors import UserError
+from vae.runs import makers
+from vae.ui import images, policy, roles
 from vae.ui.text import explained, free_name, plain
 
 _OPEN = "own_open"
@@ -74,8 +76,9 @@ def show() -> None:
         )
     else:
         try:
+            policy.hold("most_upload_mb", file.size // 2**20)
             _draft(file, labels)
-        except DatasetError as error:
+        except UserError as error:
             st.error(explained(error))
     _kept()
 
@@ -130,7 +133,7 @@ def _draft(file: Any, labels: Any) -> None:
             icon=":material/check:",
             key="own_use",
         )
-        st.caption("Everyone who opens this server sees them from then on, until they are removed.")
+        st.caption("Everyone who opens this server sees them from then on, until you remove them.")
     if pressed:
         _add(file, labels, name.strip(), shape, n_bad)
 
@@ -144,7 +147,14 @@ def _add(file: Any, labels: Any, name: str, shape: tuple[int, int, int], n_bad_a
 
     try:
         with _adding:
+            roles.check()
+            n_sets, n_bytes = own.kept()
+            more = math.prod(shape) * st.session_state[_SEEN]["survey"][1].n_images
+            policy.hold("most_data_sets", n_sets + 1)
+            policy.hold("most_data_mb", math.ceil((n_bytes + more) / 10**6))
+            policy.check_room(catalogue.folder(), more)
             own.add(file, name, shape, labels, n_bad_agreed, progress)
+            makers.mark(own.own_path(name), roles.me())
     except BadFiles as error:
         st.session_state[_FOUND_BAD] = (file.file_id, error)
         st.rerun()  # the list and the button then count them
@@ -183,9 +193,12 @@ def _kept() -> None:
         return
     st.markdown("##### Added before")
     for name in names:
+        is_mine = roles.may_alter(own.own_path(name))
         columns = st.columns([1, 4, 1.1], gap="small", vertical_alignment="center")
         columns[0].markdown(f"**{plain(name)}**")
         columns[1].caption(plain(catalogue.describe(name).note))
+        if not is_mine:
+            continue
         with columns[2].popover("Remove", icon=":material/delete:"):
             st.caption("Runs that were trained on it stay, without its images.")
             st.button(
@@ -195,8 +208,10 @@ def _kept() -> None:
 
 def _remove(name: str) -> None:
     try:
+        roles.check_alter(own.own_path(name))
         own.remove(name)
-    except DatasetError as error:
+        makers.forget(own.own_path(name))
+    except UserError as error:
         st.toast(explained(error))
 
 
