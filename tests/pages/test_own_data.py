@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from vae.config import ModelConfig, TrainConfig
 from vae.data import catalogue, own
 from vae.runs import checkpoint, job
+from vae.ui import policy
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +138,31 @@ def test_labels_come_from_a_csv(train):
     assert metrics(app)[1] == "3"
     app.button(key="own_use").click().run()
     assert catalogue.load("a", "all").class_names == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("name", ["most_upload_mb", "most_data_sets", "most_data_mb"])
+def test_data_beyond_a_limit_are_refused_and_nothing_is_kept(name, train, monkeypatch):
+    upload(train, "pets.zip", zipped(pets()))
+    monkeypatch.setenv(policy.variable(name), "0")
+    train.button(key="own_use").click().run()
+    assert "0 are allowed here; ask for fewer, or whoever runs this server sets VAE_" in text(train)
+    assert policy.variable(name) in text(train)
+    assert catalogue.own_names() == []
+    assert not train.exception
+    monkeypatch.delenv(policy.variable(name))
+    train.run().button(key="own_use").click().run()
+    assert catalogue.own_names() == ["pets"]
+
+
+@pytest.mark.parametrize("variable", ["VAE_LEAST_FREE_MB", "VAE_READ_ONLY"])
+def test_data_are_not_kept_on_a_full_disk_or_a_server_to_look_at(variable, train, monkeypatch):
+    upload(train, "pets.zip", zipped(pets()))
+    monkeypatch.setenv(variable, "1" if variable == "VAE_READ_ONLY" else str(10**12))
+    train.button(key="own_use").click().run()
+    assert catalogue.own_names() == []
+    assert not train.exception
+    if variable != "VAE_READ_ONLY":
+        assert "whoever runs this server sets VAE_LEAST_FREE_MB" in text(train)
 
 
 def test_a_set_can_be_removed(train, tmp_path):

@@ -11,6 +11,7 @@ from formats import strangers
 from streamlit.testing.v1 import AppTest
 
 from vae.formats import uploads
+from vae.ui import policy
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -166,3 +167,24 @@ def test_an_upload_is_read_by_choice_under_its_own_name(opened):
     assert not opened.exception
     assert any("Do not trust the numbers below" in box.value for box in opened.warning)
     assert names(opened)[0] == "stranger.pt (yours)"
+
+
+@pytest.mark.parametrize(("name", "value"), [("most_upload_mb", 0), ("least_free_mb", 10**12)])
+def test_an_upload_beyond_the_owners_limit_is_refused(
+    name, value, opened, tiny_run, tmp_path, temporary, monkeypatch
+):
+    monkeypatch.setenv(policy.variable(name), str(value))
+    upload(opened, ("mine.pt", saved(tiny_run(tmp_path / "mine"))))
+    assert f"whoever runs this server sets VAE_{name.upper()}" in said(opened)
+    assert names(opened) == ["tiny"]
+    assert not list(temporary.rglob("*.pt"))
+
+
+def test_nothing_is_kept_where_the_disk_has_too_little_room(
+    opened, checkpoints, tiny_run, tmp_path, monkeypatch
+):
+    upload(opened, ("mine.pt", saved(tiny_run(tmp_path / "mine"))))
+    monkeypatch.setenv("VAE_LEAST_FREE_MB", str(10**12))
+    opened.button(key="keep_upload").click().run()
+    assert "whoever runs this server sets VAE_LEAST_FREE_MB" in said(opened)
+    assert {path.name for path in checkpoints.iterdir() if path.name[0] != "."} == {"tiny"}

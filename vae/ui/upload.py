@@ -1,5 +1,6 @@
 """A visitor's own checkpoints in the sidebar: open a file, keep it for all, or be rid of it."""
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -142,8 +143,9 @@ def _take(field: str) -> None:
     if _uploads() is None:
         st.session_state[_HELD] = Visit.begun(_most_megabytes() * 2**20, policy.hold)
     try:
-        policy.hold("most_upload_mb", sum(file.size for file in files) // 2**20)
-        policy.check_room(Path(tempfile.gettempdir()), sum(file.size for file in files))
+        n_bytes = sum(file.size for file in files)
+        policy.hold("most_upload_mb", math.ceil(n_bytes / 2**20))
+        policy.check_room(Path(tempfile.gettempdir()), n_bytes)
         run = st.session_state[_HELD].uploads.add(files)
     except UserError as error:
         st.session_state[_PROBLEM] = _OPENING, error

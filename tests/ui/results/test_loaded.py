@@ -144,3 +144,20 @@ def test_images_are_resized_as_the_data_set_itself_does_it(view, monkeypatch):
         == hashlib.sha256(expected.images.numpy()).digest()
     )
     assert (found.note, found.class_names) == (expected.note, expected.class_names)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("VAE_LEAST_FREE_MB", str(10**12), "whoever runs this server sets VAE_LEAST_FREE_MB"),
+        ("VAE_READ_ONLY", "1", "models are looked at"),
+    ],
+)
+def test_nothing_is_fetched_onto_a_full_disk_or_where_visitors_look_only(
+    variable, value, told, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("VAE_DATA", str(tmp_path))
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DatasetError, match=told):
+        loaded.dataset("kmnist", "test")
+    assert not list(tmp_path.iterdir())

@@ -76,7 +76,7 @@ def show() -> None:
         )
     else:
         try:
-            policy.hold("most_upload_mb", file.size // 2**20)
+            policy.hold("most_upload_mb", math.ceil(file.size / 2**20))
             _draft(file, labels)
         except UserError as error:
             st.error(explained(error))
