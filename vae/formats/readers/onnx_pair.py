@@ -10,10 +10,10 @@ An ONNX file is a network with its weights. It may name other files to read numb
 loops: such a file is refused before it is given to onnxruntime.
 """
 
+import importlib.util
 import math
-import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from vae.errors import UserError
 from vae.formats.containers.tensors import MAX_FILE_BYTES, cannot_read
 from vae.formats.readers.onnx_graph import fields
+from vae.formats.readers.onnx_process import Network
 from vae.formats.refusal import COPY_AGAIN, EXPORT, Refusal, install
 from vae.formats.run import ForeignRun
 from vae.formats.shapes import of_pixels
@@ -33,8 +34,6 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 SUFFIX = ".onnx"
 NAME = "ONNX"
 _SETTING = 'the metadata "{}": {} in decoder.onnx'
-_THREADS = 2
-_MAX_SECONDS = 120.0  # for one batch
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
 _LOGVAR = ("logvar", "log_var", "logsigma2", "log_variance")
 _MU = ("mu", "mean", "loc")
@@ -90,9 +89,6 @@ class OnnxPair:
         out = self._decoder.run(z)[0]
         return out.permute(0, 3, 1, 2) if self._channels_last and out.ndim == 4 else out
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> NoReturn:
-        raise TypeError("it is run by onnxruntime, which has no browser version")
-
 
 class Session:
     """One file, checked and loaded.
@@ -104,43 +100,34 @@ class Session:
     """
 
     def __init__(self, path: Path, n_outputs: int, data: bytes | None = None) -> None:
-        runtime = _runtime(path)
-        data = checked(path) if data is None else data
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = _THREADS
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it has to say comes as an exception
-        self._path, self._runtime = path, runtime
+        _check_installed(path)
+        self._path = path
         try:
-            self._session = runtime.InferenceSession(
-                data, options, providers=["CPUExecutionProvider"]
-            )
-            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-            self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
-        except Exception as error:  # onnxruntime has an exception for each kind of failure
+            self._network = Network(checked(path) if data is None else data)
+        except CheckpointError:
+            raise
+        except UserError as error:
             raise Refusal(
                 path, "cannot be loaded by onnxruntime", _reason(error), EXPORT
             ) from error
-        self.outputs = [output.name for output in outputs]
-        if len(inputs) != 1 or len(outputs) != n_outputs:
+        inputs, self.outputs = self._network.inputs, self._network.outputs
+        self.metadata = self._network.metadata
+        if len(inputs) != 1 or len(self.outputs) != n_outputs:
             wanted = "x to mu and logvar" if n_outputs == 2 else "z to images"
             raise Refusal(
                 path,
-                f"has {len(inputs)} inputs and {len(outputs)} outputs "
+                f"has {len(inputs)} inputs and {len(self.outputs)} outputs "
                 f"({printable(', '.join(self.outputs), 100)})",
                 f"it must lead from {wanted}, so 1 input and {n_outputs} "
                 f"{'output' if n_outputs == 1 else 'outputs'}",
                 EXPORT,
             )
-        self.input_shape, self._input = list(inputs[0].shape), inputs[0].name
-        if inputs[0].type not in _TYPES:
+        _, kind, self.input_shape = inputs[0]
+        if kind not in _TYPES:
             raise Refusal(
-                path,
-                f"reads {printable(str(inputs[0].type))}",
-                "it must read floating-point numbers",
-                EXPORT,
+                path, f"reads {printable(kind)}", "it must read floating-point numbers", EXPORT
             )
-        self._type = _TYPES[inputs[0].type]
+        self._type = _TYPES[kind]
 
     def run(self, values: Tensor) -> list[Tensor]:
         """Every output for a batch. Raises CheckpointError if it fails or takes too long."""
@@ -160,33 +147,20 @@ class Session:
         return [torch.from_numpy(np.ascontiguousarray(c, dtype=np.float32)) for c in columns]
 
     def _run(self, array: np.ndarray) -> list[np.ndarray]:
-        options = self._runtime.RunOptions()
-        timer = threading.Timer(_MAX_SECONDS, lambda: setattr(options, "terminate", True))
-        timer.daemon = True
-        timer.start()
         try:
-            return self._session.run(None, {self._input: array}, options)
-        except Exception as error:
-            raise _Failed(f"{self._path.name}: {_reason(error)}") from error
-        finally:
-            timer.cancel()
+            return self._network.run(array)
+        except UserError as error:
+            raise Refusal(self._path, "fails when it is run", _reason(error), EXPORT) from error
 
 
-class _Failed(ValueError):
-    pass
-
-
-def _runtime(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
+def _check_installed(path: Path) -> None:
+    if importlib.util.find_spec("onnxruntime") is None:
         raise Refusal(
             path,
             "is an ONNX file",
             "onnxruntime, which runs it, is not here",
             install("onnxruntime"),
-        ) from error
-    return onnxruntime
+        )
 
 
 def checked(path: Path) -> bytes:
