@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,8 @@ from vae.formats.wording import printable
 _OURS = Path(__file__).resolve().parents[2]
 # What a person's own code may raise; Ctrl-C alone passes.
 RAISED = (Exception, SystemExit)
+# Modules of a person's own that no other process can import by their names, as it lacks the folder.
+MODULES: set[ModuleType] = set()
 
 
 def make(
@@ -62,7 +65,7 @@ def make(
             f"{said} must be package.module:factory, as in {option} my_models.vae:make_model, or "
             f"a file, as in {option} my_vae.py:VAE"
         )
-    with here_on_path():
+    with _noted(), here_on_path():
         if is_file:
             module = _of_file(Path(module_name), said, error)
         else:
@@ -102,6 +105,19 @@ def _of_file(path: Path, said: str, error: type[ValueError]) -> ModuleType:
         if folder in sys.path:
             sys.path.remove(folder)
     return module
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """What is imported while this lasts is among MODULES, if it cannot be imported afterwards."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        module = sys.modules[name]
+        # What is found elsewhere than by a folder is no code of a person's.
+        is_file = getattr(getattr(module, "__spec__", None), "has_location", False)
+        if is_file and PathFinder.find_spec(name.partition(".")[0]) is None:
+            MODULES.add(module)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from loky.backend import get_context
 from loky.process_executor import ShutdownExecutorError
 
 from vae.errors import UserError
+from vae.formats.user_code import factory
 from vae.ui import policy
 from vae.ui.results.task import Progress, Work
 
@@ -147,6 +148,9 @@ def _end_with(server: int) -> None:
 
 def _sent(what: Any) -> bytes:
     """What is made another of in the other process: functions, too, with what they refer to."""
+    for module in factory.MODULES:
+        if module.__name__ in sys.modules:
+            cloudpickle.register_pickle_by_value(module)
     try:
         return cloudpickle.dumps(what)
     except Exception as error:  # whatever the objects in it raise
