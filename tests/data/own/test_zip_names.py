@@ -12,6 +12,7 @@ from image_files import IMAGES, folder_of, noise, png, two_classes, zip_of
 
 from vae.data import own
 from vae.data.dataset import DatasetError
+from vae.data.own.member_names import names_of
 
 PICTURE = png(noise(9, 7))
 # A character and an accent; macOS stores them apart.
@@ -105,6 +106,7 @@ def zip_in_bytes(path: Path, encoded: bytes, extra: bytes = b"") -> Path:
         ("Кот".encode(), b"", "Кот", False),
         (APART.encode(), b"", COMPOSED, False),
         ("Кот".encode("cp866"), "Кот".encode(), "Кот", False),
+        ("Кот".encode("cp866"), b"", "Кот", True),
     ],
 )
 def test_names_of_no_stated_alphabet_are_read_and_a_guess_is_said(
@@ -112,7 +114,7 @@ def test_names_of_no_stated_alphabet_are_read_and_a_guess_is_said(
 ):
     told = own.survey(zip_in_bytes(tmp_path / "a.zip", encoded, extra))
     assert told.classes == {name: 6, "other": 6}
-    assert ("code page 437" in told.treatment()) == is_guess
+    assert ("were read as code page" in told.treatment()) == is_guess
 
 
 def test_of_two_files_of_one_name_in_a_zip_the_later_one_counts(tmp_path):
@@ -154,3 +156,43 @@ def test_what_a_zip64_says_of_itself_is_held_against_the_limits(tmp_path, lie, t
     source = with_zip64(zip_of(tmp_path / "a.zip", two_classes()), **lie)
     with pytest.raises(DatasetError, match=told):
         own.survey(source)
+
+
+WORDS = {
+    "cp437": ["Café", "Bébés", "größe", "mañana", "Äpfel", "naïve", "Ñandú"],
+    "cp850": ["Água", "maçã", "coração", "Ícone", "Café"],
+    "cp1252": ["Café", "Über", "größe", "mañana", "coração", "Élan", "gâteaux"],
+    "cp932": ["猫", "犬", "ネコ", "いぬ", "新しい画像", "表示", "ソ連", "東京タワー"],
+    "gbk": ["猫", "狗", "小猫", "图片", "新建文件夹", "蝴蝶", "汽车"],
+    "cp866": ["Кот", "собака", "КОТЫ", "Новая папка", "Ёлки", "ещё рыба", "Їжак"],
+    "cp1251": ["Кот", "собака", "КОШКИ", "Новая папка", "Ёлки", "ещё рыба", "Їжак"],
+}
+
+
+@pytest.mark.parametrize("page", WORDS)
+def test_the_code_page_of_a_zip_is_told_by_its_names(page):
+    for i in range(len(WORDS[page])):
+        words = WORDS[page][i:] + WORDS[page][:i]
+        for n in range(2, len(words) + 1):
+            infos = [zipfile.ZipInfo(w.encode(page).decode("cp437") + "/1.png") for w in words[:n]]
+            found, said = names_of(infos)
+            assert found == [f"{word}/1.png" for word in words[:n]]
+            assert "code page" in said
+
+
+@pytest.mark.parametrize("words", [["Кот", "ёж"], [APART, "naïve"], ["שלום"], ["猫"], ["👨 a"]])
+def test_utf_8_is_told_by_itself(words):
+    infos = [zipfile.ZipInfo(word.encode().decode("cp437")) for word in words]
+    assert names_of(infos) == ([unicodedata.normalize("NFC", word) for word in words], "")
+
+
+def test_an_extra_field_of_another_name_does_not_count(tmp_path):
+    body = b"\x01" + struct.pack("<L", 1) + b"Hund"
+    info = zipfile.ZipInfo("Кот".encode("cp866").decode("cp437"))
+    info.extra = struct.pack("<HH", 0x7075, len(body)) + body
+    assert names_of([info])[0] == ["Кот"]
+
+
+def test_names_that_no_code_page_explains_stay_apart():
+    infos = [zipfile.ZipInfo(bytes([200, 7, code]).decode("cp437")) for code in range(128, 256)]
+    assert len(set(names_of(infos)[0])) == 128

@@ -16,12 +16,12 @@ from vae.data.own.csv_labels import labels_in_order
 from vae.data.own.files import (
     check_unpacked,
     is_hidden,
-    member_name,
     member_problem,
     name_problem,
     shown,
 )
 from vae.data.own.labels import counted
+from vae.data.own.member_names import names_of
 from vae.data.own.members import choose_images, choose_labels
 from vae.data.own.table import Table
 from vae.data.own.values import Extent
@@ -110,9 +110,8 @@ def members_of(archive: zipfile.ZipFile, name: str) -> list[Array]:
     """The arrays of an .npz. Raises DatasetError: a member is none, or unpacks to too much."""
     infos = sorted(archive.infolist(), key=lambda info: info.filename)
     check_unpacked(sum(info.file_size for info in infos), name)
-    arrays = []
-    for info in infos:
-        member, _ = member_name(info)
+    arrays, (members, _) = [], names_of(infos)
+    for info, member in zip(infos, members, strict=True):
         if is_hidden(member.split("/")):  # of an .npz that was packed anew
             continue
         if problem := name_problem(member) or member_problem(info):

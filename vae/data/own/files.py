@@ -14,12 +14,12 @@ from typing import IO, BinaryIO
 
 from vae.data.dataset import DatasetError
 from vae.data.own import limits
+from vae.data.own.member_names import names_of
 from vae.names import composed, is_shown, printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 # Folders of thumbnails and of what was thrown away, by macOS, Synology and Windows.
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
-_UTF_8 = 0x800  # the flag of a zip's entry whose name is in UTF-8
 _LOCATOR, _RECORD = 20, 56  # bytes of the two that Zip64 puts before the end record
 PathOrFile = str | Path | BinaryIO  # an open file has a `name`
 
@@ -110,13 +110,12 @@ def list_zip(archive: zipfile.ZipFile, name: str) -> Listing:
     """The pictures of a zip. Raises DatasetError: it unpacks to too much."""
     listing = Listing()
     members: dict[str, zipfile.ZipInfo] = {}
-    is_guess = False
-    for info in archive.infolist():
-        member, guessed = member_name(info)
+    infos = archive.infolist()
+    names, page = names_of(infos)
+    for info, member in zip(infos, names, strict=True):
         parts = [part for part in member.split("/") if part not in ("", ".")]
         if member.endswith("/") or is_hidden(parts):
             continue
-        is_guess = is_guess or guessed
         # Of two files of one name the later one counts, as when they are unpacked.
         members[member if member.startswith("/") else "/".join(parts)] = info
     for member, info in members.items():
@@ -125,37 +124,9 @@ def list_zip(archive: zipfile.ZipFile, name: str) -> Listing:
             problem = "a link"
         listing.take(member, info.file_size, lambda info=info: archive.open(info), problem)
     check_unpacked(sum(entry.n_bytes for entry in listing.entries), name)
-    if is_guess:
-        listing.note = (
-            "The zip does not say how its names are written; they were read as code page 437."
-        )
+    if page:
+        listing.note = f"The zip does not say how its names are written; they were read as {page}."
     return listing
-
-
-def member_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
-    """An entry's name with slashes between folders, and whether its alphabet is a guess.
-
-    Windows PowerShell 5 writes backslashes; macOS and others write UTF-8 without saying so.
-    """
-    name, guessed = info.filename, False
-    if not info.flag_bits & _UTF_8 and not name.isascii():
-        try:
-            name = _name_in_extra(info.extra) or name.encode("cp437").decode()
-        except UnicodeDecodeError:
-            guessed = True
-        except UnicodeEncodeError:
-            pass  # a later Python has read the extra field
-    return composed(name.replace("\\", "/")), guessed
-
-
-def _name_in_extra(extra: bytes) -> str:
-    """The name in Info-ZIP's extra field for one in UTF-8 (4.6.9 of the format); mostly empty."""
-    while len(extra) >= 4:
-        kind, size = struct.unpack("<HH", extra[:4])
-        if kind == 0x7075 and size > 5:
-            return extra[9 : 4 + size].decode()
-        extra = extra[4 + size :]
-    return ""
 
 
 def is_hidden(parts: list[str]) -> bool:
