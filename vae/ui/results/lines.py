@@ -31,7 +31,7 @@ LONG, BESIDE, SHORT, FETCH = LINES = "long", "beside", "short", "fetch"
 # What a page waits for gives way a little: it must not stand still beside a training.
 _NICENESS = {LONG: 15, BESIDE: 10, SHORT: 5, FETCH: 0}
 _GONE_S = 15.0  # a tab that is loaded anew comes back sooner
-_UNAWAITED_S = 10.0  # so long goes on what a page waited for, and no page waits for any more
+_UNAWAITED_S = 20.0  # so long goes on what a page waited for, and no page waits for any more
 
 End = Callable[..., None]  # of a task: its state, and its value or error
 
