@@ -61,6 +61,31 @@ def test_a_dark_picture_among_bright_ones_stays_dark(tmp_path, kind, top):
     assert images[1].max() >= 200
 
 
+@pytest.mark.parametrize("highest", [1, 10, 31])
+@pytest.mark.parametrize("mode", ["L", "LA", "P"])
+def test_masks_use_the_levels_that_they_have_and_that_is_said(tmp_path, highest, mode):
+    levels = np.rint(RAMP * highest).astype(np.uint8)
+    mask = Image.fromarray(levels)
+    if mode == "P":
+        mask.putpalette([level for level in range(256) for _ in "RGB"])
+    source = twelve(tmp_path, {".png": saved(mask.convert(mode) if mode == "LA" else mask)})
+    told = own.survey(source).treatment()
+    assert f"levels 0 to {highest} become 0 to 255" in told
+    assert "add a picture that has white in it" in told
+    wanted = np.rint(levels / highest * 255)
+    assert (own.read(source).images[0, 0].numpy() == wanted).all()
+    np.save(tmp_path / "a.npy", np.stack([levels] * 12))
+    assert (own.read(tmp_path / "a.npy").images[0, 0].numpy() == wanted).all()
+    (source / "99.png").write_bytes(png(np.full((8, 64), 255, np.uint8)))
+    assert "become 0 to 255" not in own.survey(source).treatment()
+    assert own.read(source).images[0].max() == highest
+
+
+def test_pictures_that_are_black_stay_black(tmp_path):
+    source = twelve(tmp_path, {".png": png(np.zeros((8, 8), np.uint8))})
+    assert own.read(source).images.max() == 0
+
+
 def png_of_16_bits(pixels: np.ndarray) -> bytes:
     """A PNG of 16-bit RGB, (H, W, 3), which Pillow reads and does not write."""
     H, W, _ = pixels.shape

@@ -21,6 +21,7 @@ from vae.data.own.table import Table
 from vae.data.own.values import Extent
 
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # none that runs other programs
+_FIRST_LOOKED_AT = 16  # pictures
 _ORIENTATION = 0x0112  # EXIF's tag, and what makes each of its values upright
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,6 +57,7 @@ class Pictures:
             headers.append(header)
             self._entries.append(entry)
         headers = self._without_dark(headers)
+        self._levels = self._levels_of(headers)
         names = [entry.name for entry in self._entries]
         if not names:
             first = f" ({self.bad[0][0]}: {self.bad[0][1]})" if self.bad else ""
@@ -111,12 +113,34 @@ class Pictures:
         self._entries = [entry for entry, _ in kept]
         return [header for _, header in kept]
 
+    def _levels_of(self, headers: list["Header"]) -> Extent | None:
+        """The levels of grey pictures with 8 bits that are all next to black, as of masks; or None.
+
+        A few are looked at first: one that is brighter spares the rest.
+        """
+        rows = [i for i, header in enumerate(headers) if header.is_grey and header.extent is None]
+        if len(rows) < len(headers):
+            return None
+        found = Extent(0.0, 0.0, True, True)
+        for row in dict.fromkeys([*rows[:: max(1, len(rows) // _FIRST_LOOKED_AT)], *rows]):
+            with suppress(Exception), self._entries[row].open() as file:  # told when it is used
+                found = found.joined(_levels(file))
+            if not found.is_dark:
+                return None
+        return found if found.highest else None
+
     def _told(self, headers: list["Header"]) -> list[str]:
         """Sentences on what is done to some of the pictures."""
         told = [
             extent.told("Grey values of more than 8 bits:" if extent.is_whole else "Float values:")
             for extent in self._extents.values()
         ]
+        if self._levels:
+            told.append(
+                f"No picture is brighter than {self._levels.highest:g} of 255, as of masks and "
+                f"indices: {self._levels.told('levels')[:-1]}; to have them as dark as they are, "
+                "add a picture that has white in it."
+            )
         if n := sum(header.brightest is not None for header in headers):
             told.append(f"Of 16 bits the upper 8 are used, in {n:,} colour pictures.")
         if n := sum(header.has_frames for header in headers):
@@ -136,7 +160,9 @@ class Pictures:
                 # Whole in memory: Pillow goes to and fro, which in a zip means unpacking again.
                 with self._entries[i].open() as file:
                     data = file.read(limits.MAX_PICTURE_BYTES + 1)
-                pixels: np.ndarray | str = _decoded(io.BytesIO(data), image_shape, self._extents)
+                pixels: np.ndarray | str = _decoded(
+                    io.BytesIO(data), image_shape, self._extents, self._levels
+                )
             except Exception as error:
                 pixels = _problem(error)
             yield i, pixels
@@ -206,10 +232,27 @@ def _extent(values: np.ndarray) -> Extent:
     return Extent(lowest, highest, values.dtype.kind != "f")
 
 
+def _levels(file: IO[bytes]) -> Extent:
+    """Of a grey picture with 8 bits."""
+    with Image.open(file, formats=_FORMATS) as picture:
+        _checked(picture).load()
+        return Extent(0.0, float(np.asarray(_on_black(picture)).max()), True, True)
+
+
 def _decoded(
-    file: IO[bytes], image_shape: tuple[int, int, int], extents: dict[bool, Extent]
+    file: IO[bytes],
+    image_shape: tuple[int, int, int],
+    extents: dict[bool, Extent],
+    levels: Extent | None,
 ) -> np.ndarray:
-    """One picture as uint8 (C, H, W); extents: of whole numbers and of floats in the whole set."""
+    """One picture as uint8 (C, H, W).
+
+    Args:
+        file: the picture.
+        image_shape: wanted.
+        extents: of whole numbers and of floats in the whole set.
+        levels: of the whole set, if all of it is next to black.
+    """
     with Image.open(file, formats=_FORMATS) as picture:
         _checked(picture).load()
         orientation = picture.getexif().get(_ORIENTATION)
@@ -218,6 +261,8 @@ def _decoded(
             flat = Image.fromarray(values)
         else:
             flat = _on_black(picture)
+            if levels is not None:
+                flat = Image.fromarray(levels.stretched(np.asarray(flat.convert("L"))))
         if orientation in _TURNS:
             flat = flat.transpose(_TURNS[orientation])
         return pixels_of(flat, image_shape)

@@ -33,11 +33,16 @@ class Extent:
             self.is_bytes and other.is_bytes,
         )
 
+    @property
+    def is_dark(self) -> bool:
+        """Whether the values are bytes that would all be next to black."""
+        return self.is_bytes and self.highest < _DARKEST_BYTES
+
     def meant(self) -> tuple[float, float]:
         """The range that becomes 0 to 255: a usual one that the values fill by more than half,
         else what occurs. Equal ends: all values are equal."""
         lowest, highest = self.lowest, self.highest
-        if self.is_bytes and highest >= _DARKEST_BYTES:
+        if self.is_bytes and not self.is_dark:
             return 0.0, 255.0
         if not self.is_whole or highest <= 1:
             if lowest >= 0 and highest <= 1:
