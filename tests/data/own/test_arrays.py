@@ -111,6 +111,10 @@ BAD_ARRAYS = {
     "objects": (npy((12,), "'|O'", bytes(96)), "Python objects"),
     "code in the header": (npy("__import__('os')"), "no usable header"),
     "no header": (b"\x93NUMPY\x01\x00\xff\xff", "no usable header"),
+    "a header of 9 MB": (
+        b"\x93NUMPY\x02\x00" + struct.pack("<L", 9 * 10**6) + b"(" * 9 * 10**6,
+        "expected 9000000 bytes",
+    ),
     "nothing": (b"", "no usable header"),
     "text": (b"hello, world", "no usable header"),
     "a later format": (b"\x93NUMPY\x09\x00" + bytes(100), "no usable header"),

@@ -1,5 +1,6 @@
 """One array of an .npz or .npy: its header is read, its values stream by."""
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from vae.data.own import limits
 from vae.data.own.files import amount, shown
 
 _CHUNK_BYTES = 16_000_000
+_MOST_HEADER_BYTES = 100_000
 
 
 class Array:
@@ -22,17 +24,18 @@ class Array:
         where = f"the array {shown(name)!r}" if name else "it"
         with self._opened() as file:
             try:
-                version = np.lib.format.read_magic(file)
+                head = io.BytesIO(file.read(_MOST_HEADER_BYTES))  # numpy reads any length at once
+                version = np.lib.format.read_magic(head)
                 headers = {
                     (1, 0): np.lib.format.read_array_header_1_0,
                     (2, 0): np.lib.format.read_array_header_2_0,
                 }
-                shape, is_fortran, dtype = headers[version](file)
+                shape, is_fortran, dtype = headers[version](head)
             except Exception as error:  # numpy's parser lets out whatever it meets
                 raise DatasetError(
                     f"{where} has no usable header ({shown(reason(error))})"
                 ) from error
-            self._begin = file.tell()
+            self._begin = head.tell()
         if any(side < 0 for side in shape):
             raise DatasetError(f"{where} has the shape {str(shape)[:60]}")
         self.shape: tuple[int, ...] = shape
