@@ -87,6 +87,17 @@ def test_a_graph_that_takes_long_is_ended(decoder, monkeypatch):
         formats.open_run(decoder(nodes, constants(n=[n, n])))
 
 
+def test_a_graph_of_too_many_outputs_is_not_followed(onnx, decoder):
+    path = decoder()
+    model = onnx.load(path)
+    for i in range(101):
+        value = onnx.helper.make_tensor_value_info(f"o{i}", onnx.TensorProto.FLOAT, None)
+        model.graph.output.append(value)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match="1 inputs and 102 outputs; at most 100"):
+        formats.open_run(path)
+
+
 def test_a_network_whose_process_has_ended_begins_another(decoder):
     network, z = onnx_process.Network(decoder().read_bytes()), np.ones((3, 2), np.float32)
     before = network.run(z)[0]

@@ -12,6 +12,7 @@ from vae.errors import UserError
 from vae.formats.wording import printable
 
 MAX_NODES = 5_000
+MAX_ENDS = 100  # inputs, or outputs; each is followed through all nodes
 
 # Fields of the messages, by onnx.proto.
 _GRAPH = 7  # of the model
@@ -74,6 +75,11 @@ class Graph:
         }
         self.inputs = [value for value in values[_INPUT] if value.name not in weights]
         self.outputs = values[_OUTPUT]
+        if len(self.inputs) > MAX_ENDS or len(self.outputs) > MAX_ENDS:
+            raise UserError(
+                f"it has {len(self.inputs):,} inputs and {len(self.outputs):,} outputs; at most "
+                f"{MAX_ENDS} of each are followed"
+            )
         self._made_by = {name: node for node in self.nodes for name in node.gives if name}
 
     def node_of(self, name: str) -> Node | None:
