@@ -58,13 +58,13 @@ def show(
 
 
 def data_url(image: np.ndarray) -> str:
-    """A uint8 image (C, H, W) as the PNG data URL that a table's image column shows."""
-    return _data_url(image.tobytes(), image.shape)
+    """An image (C, H, W) in [0, 255] as the PNG data URL that a table's image column shows."""
+    return _data_url(image.tobytes(), image.shape, image.dtype.str)
 
 
 @lru_cache(_MOST_KEPT)  # the same images come first in everybody's table
-def _data_url(data: bytes, shape: tuple[int, ...]) -> str:
-    image = np.frombuffer(data, np.uint8).reshape(shape)
+def _data_url(data: bytes, shape: tuple[int, ...], dtype: str) -> str:
+    image = np.frombuffer(data, dtype).reshape(shape)
     buffer = io.BytesIO()
     Image.fromarray(enlarged(image / 255, _TABLE_SIDE)).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
