@@ -18,6 +18,7 @@ from vae.figures import theme
 from vae.inference.evidence import EXACT, Evidence
 from vae.ui import charts, frame, heading, images, point, sections, tables
 from vae.ui.results import evidence
+from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
 from vae.ui.session import drawings, selection
 from vae.ui.text import plain
@@ -230,7 +231,7 @@ def class_summary(view: View, terms: dict[str, np.ndarray], found: Evidence | No
 
     st.markdown("##### Mean terms per class")
     names, labels = view.embedding.class_names, view.embedding.labels
-    of = tuple(charts.content(values) for values in (labels, *terms.values()))
+    of = tuple(content(values) for values in (labels, *terms.values()))
     st.dataframe(
         RESULTS.make(("means of classes", names, tuple(terms), of), means),
         key="class_summary",

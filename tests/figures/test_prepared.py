@@ -23,7 +23,7 @@ def as_json(figure) -> dict:
 
 def test_it_is_sent_as_the_figure_itself_is(histogram):
     assert as_json(Prepared.of(histogram)) == as_json(histogram)
-    assert as_json(Prepared.of(histogram).whole()) == as_json(histogram)
+    assert as_json(Prepared.of(histogram).whole) == as_json(histogram)
 
 
 def test_marks_are_those_that_the_figure_itself_would_have(histogram):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import plotly.graph_objects as go
@@ -44,8 +45,9 @@ class Prepared(BaseFigure):
         """Its spec: what `st.plotly_chart` asks a figure for."""
         return self._spec
 
+    @cached_property
     def whole(self) -> go.Figure:
-        """The figure again, to be worked on."""
+        """The figure again, as plotly's own; not to be changed."""
         return go.Figure(self._spec)
 
     def marked(self, marks: go.Figure) -> Prepared:

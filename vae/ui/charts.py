@@ -1,6 +1,5 @@
 """How a page shows a figure, and the two columns that most pages have."""
 
-import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from vae.figures import svg
 from vae.figures.prepared import Prepared
 from vae.ui import webgl
+from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
 from vae.ui.session import selection
 
@@ -84,10 +84,4 @@ def _drawable(figure: go.Figure | Prepared) -> go.Figure | Prepared:
 
 
 def _whole(figure: go.Figure | Prepared) -> go.Figure:
-    return figure.whole() if isinstance(figure, Prepared) else figure
-
-
-def content(array: np.ndarray) -> Hashable:
-    """What an array is known by."""
-    data = np.ascontiguousarray(array).data
-    return array.shape, array.dtype.str, hashlib.blake2b(data, digest_size=16).digest()
+    return figure.whole if isinstance(figure, Prepared) else figure

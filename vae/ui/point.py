@@ -13,6 +13,7 @@ from vae.figures import points as figures
 from vae.lessons.glossary import GLOSSARY
 from vae.ui import charts, images, roles
 from vae.ui.results import loaded
+from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
 from vae.ui.text import explained, nats, plain
 from vae.ui.view import View
@@ -34,7 +35,7 @@ def card(view: View, index: int) -> None:
             images.show(images.enlarged(x.numpy(), _SIDE), "the image x", "x", width=_SIDE)
     with pictures[1]:
         decoded = RESULTS.make(
-            ("decoded", view.key, index, charts.content(embedding.mu[index])),
+            ("decoded", view.key, index, content(embedding.mu[index])),
             lambda: view.given(index).decode_mean(mu).numpy(),
         )
         images.show(images.enlarged(decoded, _SIDE), "the decoded mean", "E[x|z = μ]", width=_SIDE)

@@ -237,7 +237,7 @@ def _email() -> str:
 def _providers() -> list[str]:
     """Whom Streamlit can ask who somebody is: "" for the one that has no name."""
     section = auth_util.get_secrets_auth_section()
-    if not auth_util.is_authlib_installed():
+    if not section or not auth_util.is_authlib_installed():  # which looks for it each time
         return []
     named = [name for name, value in section.items() if isinstance(value, Mapping)]
     return [""] if "client_id" in section else named

@@ -24,7 +24,7 @@ def figure() -> Prepared:
 
 
 def shown(of="map", drawn="label"):
-    made = map_view.apply(figure(), of, drawn).whole()
+    made = map_view.apply(figure(), of, drawn).whole
     return (
         made.layout.to_plotly_json().get("xaxis", {}).get("range"),
         [trace.name for trace in traces(made) if trace.visible == "legendonly"],

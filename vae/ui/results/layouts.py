@@ -1,6 +1,5 @@
 """Layouts of a view's points: computed in the background, once for all visitors."""
 
-import hashlib
 from collections.abc import Hashable
 
 import numpy as np
@@ -9,6 +8,7 @@ import streamlit as st
 from vae.analysis.layout import layout
 from vae.ui import faults
 from vae.ui.results import waiting
+from vae.ui.results.content import content
 from vae.ui.results.lines import BESIDE
 from vae.ui.results.store import RESULTS
 from vae.ui.results.task import FINISHED, WAITING, Task
@@ -71,5 +71,4 @@ def _start(view: View, kind: str) -> None:
 
 def _key(view: View, kind: str) -> Hashable:
     # By content: the same points have the same layout, whichever run or file they come from.
-    mu = np.ascontiguousarray(view.embedding.mu)
-    return "layout", kind, mu.shape, hashlib.blake2b(mu.data, digest_size=16).hexdigest()
+    return "layout", kind, content(view.embedding.mu)

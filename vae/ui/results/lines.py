@@ -89,17 +89,20 @@ class Lines:
             worker.end()
 
     def warm(self, line: str) -> None:
-        """Begins a process for the line's first work; none where the server computes itself."""
-        if policy.current().most_computing:
-            worker = Worker(_NICENESS[line])
-            worker.warm()
-            with self._lock:
-                self._idle[line].append(worker)
+        """Begins a process for the line's first work, if it has none and the server wants some."""
+        with self._lock:
+            has_one = self._threads[line] or self._idle[line]
+        if has_one or not policy.current().most_computing:
+            return
+        worker = Worker(_NICENESS[line])
+        worker.warm()
+        with self._lock:
+            self._idle[line].append(worker)
 
     def _work_off(self, line: str, in_process: bool) -> None:
         worker = None
         if not in_process:
-            step_back(_NICENESS[line])
+            _step_back(_NICENESS[line])
         while True:
             with self._lock:
                 found = self._next(line)
@@ -219,7 +222,7 @@ class _UntilCancelled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def step_back(niceness: int) -> None:
+def _step_back(niceness: int) -> None:
     """Lowers the priority of this thread, and of those that its matrix products will start.
 
     On Linux it is each thread's own, so the pages stay as quick as they were.

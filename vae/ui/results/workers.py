@@ -48,7 +48,7 @@ class Worker:
 
     def warm(self) -> None:
         """Begins the process, so that the first work finds it ready."""
-        self._submit(_done, _sent(_nothing))
+        self._submit(_sent(_nothing))
 
     def run(self, work: Work, report: Progress, check: Callable[[], None]) -> Any:
         """What the work returns, done in the process.
@@ -63,7 +63,7 @@ class Worker:
             WorkerEndedError: the process has died of it.
             BaseException: what the work raises.
         """
-        future = self._submit(_done, _sent(work))
+        future = self._submit(_sent(work))
         try:
             while not wait([future], _LOOKS_EVERY_S).done:
                 self._pass_on(report)
@@ -89,13 +89,13 @@ class Worker:
             pool.shutdown(wait=True, kill_workers=True)
             self._reports.close()
 
-    def _submit(self, function: Callable, work: bytes) -> Any:
+    def _submit(self, work: bytes) -> Any:
         for _ in range(2):
             if self._pool is None:
                 self._begin()
             assert self._pool is not None
             with suppress(BrokenProcessPool, ShutdownExecutorError):
-                return self._pool.submit(function, work)
+                return self._pool.submit(_done, work)
             self.end()  # it died while it was idle
         raise WorkerEndedError("no process could be begun for it; try again in a minute")
 

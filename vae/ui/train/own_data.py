@@ -193,11 +193,10 @@ def _kept() -> None:
         return
     st.markdown("##### Added before")
     for name in names:
-        is_mine = roles.may_alter(own.own_path(name))
         columns = st.columns([1, 4, 1.1], gap="small", vertical_alignment="center")
         columns[0].markdown(f"**{plain(name)}**")
         columns[1].caption(plain(catalogue.describe(name).note))
-        if not is_mine:
+        if not roles.may_alter(own.own_path(name)):
             continue
         with columns[2].popover("Remove", icon=":material/delete:"):
             st.caption("Runs that were trained on it stay, without its images.")
