@@ -52,6 +52,13 @@ def test_a_press_from_before_the_owner_said_so_changes_nothing(training, checkpo
     assert any("models are looked at" in error.value for error in training.error)
 
 
+def test_where_nothing_may_be_trained_nobody_is_told_to_train(app, checkpoints, monkeypatch):
+    monkeypatch.setenv("VAE_READ_ONLY", "1")
+    (said,) = app.run().info
+    assert "no checkpoint that can be opened" in said.value
+    assert "Open a file of your own" in said.value
+
+
 def test_a_file_is_opened_for_its_visitor_and_cannot_be_kept(
     looking, checkpoints, tiny_run, tmp_path
 ):

@@ -18,7 +18,7 @@ from vae.formats.gate import Verdict
 from vae.inference.condition import OWN_LABEL, Condition, said
 from vae.runs import checkpoint
 from vae.runs.checkpoint import CheckpointError
-from vae.ui import data_choice, reading
+from vae.ui import data_choice, reading, roles
 from vae.ui.results import loaded, readings
 from vae.ui.session import checkpoints, link, selection, widgets
 from vae.ui.session.selection import COLOUR, DATA, POINT, RUN
@@ -98,6 +98,12 @@ def chosen_view() -> View:
     try:
         view = load_view()
     except NoCheckpointError:
+        if not roles.may_change():
+            st.info(
+                "This server has no checkpoint that can be opened. Open a file of your own in the "
+                "sidebar; whoever runs the server can add others."
+            )
+            st.stop()
         st.info(
             "This server has no checkpoint that can be opened. Train one: digits takes less than a "
             "minute."
