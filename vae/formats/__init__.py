@@ -175,7 +175,9 @@ def _open_any(path: Path) -> AnyRun:
     return _open(path.name, path, pairs.decoder_of(path))
 
 
-def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
+def list_runs(
+    root: Path | None = None, opened: Callable[[Path], AnyRun] = open_run
+) -> tuple[list[AnyRun], dict[str, str]]:
     """Every checkpoint in a folder, by name; and for each thing that is none, what is wrong.
 
     Folders, and single files that end as weights do (`tensors.SUFFIXES`). One broken entry does not
@@ -183,6 +185,7 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
 
     Args:
         root: the folder [`vae.runs.checkpoint.folder()`].
+        opened: what opens each; raises CheckpointError.
     """
     root = root or checkpoint.folder()
     runs: list[AnyRun] = []
@@ -198,7 +201,7 @@ def list_runs(root: Path | None = None) -> tuple[list[AnyRun], dict[str, str]]:
                 continue
             if not path.is_dir():
                 _check_inside(home, path)
-            found = open_run(path)
+            found = opened(path)
             if isinstance(found, ForeignRun):
                 for file in (found.path, *found.more_files):
                     _check_inside(home, file)

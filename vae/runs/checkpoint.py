@@ -18,6 +18,7 @@ import platform
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Run:
                     f"{path}: the tensor '{name}' holds NaN or infinite weights; "
                     "the training that wrote it diverged, so train again"
                 )
-        model = _on_meta(self.model_config, path)
+        model = _on_meta(self.model_config)
         model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
         return model.eval()
 
@@ -224,7 +225,7 @@ def create(path: Path, model_config: ModelConfig, train_config: TrainConfig) -> 
         CheckpointError: a folder of that name exists, or it cannot be written.
     """
     check_name(path.name)
-    _on_meta(model_config, path)
+    _expected(model_config, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir()
@@ -393,20 +394,31 @@ def _problem_of_row(row: Any) -> str:
     return ""
 
 
-def _on_meta(config: ModelConfig, path: Path) -> VAE:
-    """The model without numbers. Raises CheckpointError for one too large to be looked at."""
+def _on_meta(config: ModelConfig) -> VAE:
+    """The model without numbers."""
     with torch.device("meta"):
-        model = VAE(config)
+        return VAE(config)
+
+
+@lru_cache(maxsize=256)  # many runs of a folder are alike, and to build one takes 20 ms
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The shapes of its weights by name. Raises UserError for one too large to be looked at."""
+    model = _on_meta(config)
+    model.check_footprint()
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _expected(config: ModelConfig, path: Path) -> dict[str, tuple[int, ...]]:
+    """As `_shapes`. Raises CheckpointError that names the path."""
     try:
-        model.check_footprint()
+        return _shapes(config)
     except UserError as error:
         raise CheckpointError(f"{path}: the model is too large: {error}") from error
-    return model
 
 
 def _check_header(path: Path, config: ModelConfig) -> None:
     """Holds the file's tensor names, shapes and types against the config, loading none."""
-    expected = {name: tuple(t.shape) for name, t in _on_meta(config, path).state_dict().items()}
+    expected = _expected(config, path)
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {MODEL}; the weights are missing")
     try:

@@ -125,7 +125,8 @@ def sidebar() -> None:
     told = st.container()
     with st.sidebar:
         if names:
-            titles = {run.name: _with_data_and_health(run) for run in runs}
+            ill = loaded.ill_healths(runs)
+            titles = {run.name: _with_data_and_health(run, ill.get(run.path, "")) for run in runs}
             chosen = st.selectbox(
                 "Checkpoint", names, format_func=titles.__getitem__, **widgets.widget(RUN)
             )
@@ -173,9 +174,9 @@ def _choose_run(names: list[str]) -> None:
         st.warning(f"There is no checkpoint named {asked} that can be opened{instead}")
 
 
-def _with_data_and_health(run: AnyRun) -> str:
+def _with_data_and_health(run: AnyRun, ill_health: str) -> str:
     data, k = run.train_config.held_out_dataset, run.model_config.latent_dim
-    parts = [run.name, f"{data + ', ' if data else ''}k = {k}", loaded.ill_health(run)]
+    parts = [run.name, f"{data + ', ' if data else ''}k = {k}", ill_health]
     return " · ".join(filter(None, parts))
 
 

@@ -1,6 +1,7 @@
 """What is loaded once for all visitors, and known by what is in it."""
 
 import hashlib
+import shutil
 import threading
 import time
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vae import formats
 from vae.analysis.embedding import embed
 from vae.config import ModelConfig, TrainConfig
 from vae.core.model import VAE
@@ -161,3 +163,35 @@ def test_nothing_is_fetched_onto_a_full_disk_or_where_visitors_look_only(
     with pytest.raises(DatasetError, match=told):
         loaded.dataset("kmnist", "test")
     assert not list(tmp_path.iterdir())
+
+
+def test_of_many_runs_only_what_has_changed_is_opened_again(checkpoints, tiny_run, monkeypatch):
+    for i in range(6):
+        tiny_run(checkpoints / f"run-{i}")
+    opened = []
+    real = formats.open_run
+    monkeypatch.setattr(formats, "open_run", lambda path: opened.append(path.name) or real(path))
+    monkeypatch.setattr(loaded, "_LOOKED", {})
+    assert [run.name for run in loaded.runs()[0]] == [f"run-{i}" for i in range(6)] == opened
+    assert loaded.ill_healths(loaded.runs()[0]).keys() == {run.path for run in loaded.runs()[0]}
+
+    opened.clear()
+    shutil.rmtree(checkpoints / "run-1")
+    (checkpoints / "run-2" / "config.json").write_text("{}")
+    tiny_run(checkpoints / "run-7", beta=100.0)
+    time.sleep(0.1)  # many times what looking took
+    runs, broken = loaded.runs()
+    assert [run.name for run in runs] == ["run-0", "run-3", "run-4", "run-5", "run-7"]
+    assert opened == ["run-2", "run-7"]
+    assert "format_version" in broken["run-2"]
+
+
+def test_models_that_are_alike_are_built_once_to_know_their_shapes(tiny_run, tmp_path, monkeypatch):
+    tiny_run(tmp_path / "one")
+    tiny_run(tmp_path / "two")
+    checkpoint._shapes.cache_clear()
+    built = []
+    real = checkpoint._on_meta
+    monkeypatch.setattr(checkpoint, "_on_meta", lambda config: built.append(config) or real(config))
+    assert len(checkpoint.list_runs(tmp_path)[0]) == 2
+    assert len(built) == 1

@@ -5,7 +5,9 @@ they do; what follows from a model and its data is known by their fingerprints.
 """
 
 import dataclasses
+import os
 import threading
+import time
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -36,20 +38,28 @@ from vae.ui.results.task import Progress
 
 _RESIZED_AT_ONCE = 500
 _LOOKS_EVERY_S = 0.2  # how much of a download has arrived
+_JUDGES_FOR_S = 0.2  # the health of many runs, for one page
+# When a folder of runs is looked at again, its own stamp, and what was found.
+_LOOKED: dict[Path, tuple[float, tuple[int, int, int], dict[str, tuple[Any, ...]]]] = {}
 
 
 def runs() -> tuple[list[AnyRun], dict[str, str]]:
     """Every checkpoint that can be opened, by name, and what is wrong with the others."""
     root = checkpoint.folder()
-    return RESULTS.make(
-        ("checkpoints", root), lambda: formats.list_runs(root), _stamp_of_folder(root)
-    )
+    stamps = _stamps(root)
+
+    def opened(path: Path) -> AnyRun:  # while one run of many is trained, the others are known
+        return RESULTS.make(
+            ("checkpoint", path), lambda: formats.open_run(path), stamps.get(path.name)
+        )
+
+    return RESULTS.make(("checkpoints", root), lambda: formats.list_runs(root, opened), stamps)
 
 
 def left_out() -> dict[str, str]:
     """What else lies in the folder of checkpoints, and why it is no checkpoint."""
     root = checkpoint.folder()
-    return RESULTS.make(("left out", root), lambda: formats.left_out(root), _stamp_of_folder(root))
+    return RESULTS.make(("left out", root), lambda: formats.left_out(root), _stamps(root))
 
 
 def weights(run: AnyRun) -> Hashable:
@@ -105,6 +115,19 @@ def ill_health(run: AnyRun) -> str:
         return _outcome(run)[1]
     except UserError:  # what is wrong with its files is said where it is opened
         return ""
+
+
+def ill_healths(runs: list[AnyRun]) -> dict[Path, str]:
+    """As `ill_health`, by path, of as many as can be judged in a moment: each call knows more."""
+    root = checkpoint.folder()
+    known: dict[Path, str] = RESULTS.make(("ill health", root), dict, _stamps(root))
+    until = time.monotonic() + _JUDGES_FOR_S
+    for run in runs:
+        if run.path not in known:
+            known[run.path] = ill_health(run)
+            if time.monotonic() > until:
+                break
+    return dict(known)
 
 
 def _outcome(run: Run) -> tuple[MeanTerms | None, str]:
@@ -281,10 +304,10 @@ def _resized(whole: Dataset, image_shape: tuple[int, int, int], progress: Progre
     return dataclasses.replace(whole, images=made, note=parts[0].note)
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: str | Path) -> tuple[int, int, int]:
     """Changes when the file is replaced, so that a newer one is not hidden by what is kept."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except (OSError, ValueError):
         return (0, 0, 0)
     return (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -300,11 +323,26 @@ def _stamp_of_model(run: AnyRun) -> tuple[int, ...]:
     return tuple(number for file in files for number in _stamp(file))
 
 
-def _stamp_of_folder(root: Path) -> tuple[Any, ...]:
+def _stamps(root: Path) -> dict[str, tuple[Any, ...]]:
+    """Of everything in a folder of runs, by name.
+
+    A run that comes, goes or is renamed is seen at once. What changes in one of thousands may be
+    seen a moment later: a page looks several times, and shall not spend its time on that.
+    """
+    began, own = time.monotonic(), _stamp(root)
+    until, of, stamps = _LOOKED.get(root, (0.0, own, {}))
+    if of == own and began < until:
+        return stamps
     try:
-        paths = sorted(path for path in root.iterdir() if not path.name.startswith("."))
+        entries = sorted(e for e in os.listdir(root) if not e.startswith("."))
     except OSError:
-        return ()
+        return {}
     # A folder's own time changes when a file in it comes or goes.
-    names = (".", checkpoint.CONFIG, *formats.WEIGHTS)
-    return tuple((p.name, *(_stamp(p / name) for name in names)) for p in paths)
+    names = (checkpoint.CONFIG, *formats.WEIGHTS)
+    stamps = {}
+    for entry in entries:
+        path = os.path.join(root, entry)
+        stamps[entry] = (_stamp(path), *(_stamp(os.path.join(path, name)) for name in names))
+    took = time.monotonic() - began
+    _LOOKED[root] = (began + 10 * took, own, stamps)
+    return stamps

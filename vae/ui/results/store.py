@@ -91,7 +91,7 @@ class Store:
                 del self._tasks[old_key]
         return task
 
-    def make(self, key: Hashable, work: Callable[[], Any], version: Hashable = None) -> Any:
+    def make(self, key: Hashable, work: Callable[[], Any], version: object = None) -> Any:
         """The result, computed here and now if there is none; whoever else asks waits for it.
 
         Args:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ class Task:
         began: when its work did, by the monotonic clock.
     """
 
-    version: Hashable = None
+    version: object = None
     state: str = WAITING
     done: float = 0
     total: float = 0
