@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from vae.ui import brand, faults, frame, roles
+from vae.ui import brand, faults, frame, roles, turns
 
 roles.announce()
 brand.show()
@@ -23,9 +23,10 @@ groups = {
     "Learn": [st.Page("pages/gaussians.py", title="Gaussians", icon=":material/join_inner:")],
 }
 page = st.navigation(groups)
-frame.open_frame(groups)
-with faults.shown():
-    frame.sidebar()
-with faults.shown():
-    page.run()
-frame.close_frame()
+with turns.turn():
+    frame.open_frame(groups)
+    with faults.shown():
+        frame.sidebar()
+    with faults.shown():
+        page.run()
+    frame.close_frame()

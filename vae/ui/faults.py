@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from vae.errors import UserError
+from vae.ui import turns
 from vae.ui.text import explained
 
 SENTENCE = (
@@ -32,11 +33,11 @@ def shown() -> Iterator[None]:
 
 
 def fragment(function: Callable[..., Any], run_every: float | None = None) -> Callable[..., Any]:
-    """As `st.fragment`: its reruns do not pass by app.py, so it shows what goes wrong itself."""
+    """As `st.fragment`: its reruns do not pass by app.py, so it sees to turns and faults itself."""
 
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
-        with shown():
+        with turns.turn(), shown():
             function(*arguments, **options)
 
     return st.fragment(guarded, run_every=run_every)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from vae.ui import turns
 from vae.ui.results.lines import LONG, SHORT, Lines
 from vae.ui.results.size import n_bytes_of
 from vae.ui.results.task import (
@@ -116,7 +117,9 @@ class Store:
                         self._end(task, CANCELLED if is_ours else FAILED, error=error)
                         self.forget(key)
                         raise
-                task.over.wait()
+                if not task.over.is_set():
+                    turns.leave()
+                    task.over.wait()
                 if task.error is not None and task.state == FAILED:
                     raise task.error
                 if task.state == FINISHED:

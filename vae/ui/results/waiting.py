@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vae.ui import turns
 from vae.ui.results.lines import SHORT
 from vae.ui.results.store import RESULTS
 from vae.ui.results.task import CANCELLED, FAILED, LEFT, WAITING, Task, Work
@@ -80,6 +81,7 @@ def bar_with_cancel(key: Hashable, widget_key: str, share: float, text: str) -> 
 
 
 def _watch(task: Task, key: Hashable, what: str, place: DeltaGenerator, unit: str) -> None:
+    turns.leave()
     began, bar = time.monotonic(), None
     while not task.over.wait(0.02 if bar is None else 0.2):
         if bar is None and time.monotonic() - began > _SHOWN_AFTER_S:

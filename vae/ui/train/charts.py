@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from vae.data import catalogue
 from vae.figures import sheets, theme
 from vae.figures import training as figures
+from vae.figures.prepared import Prepared
 from vae.runs.checkpoint import Run
 from vae.runs.status import Status
 from vae.training.film import REACH, SIDE, Frame
@@ -30,9 +31,9 @@ def film(run: Run) -> None:
     labels, class_names = _labels(run, len(frames[0].mu))
     D = run.model_config.latent_dim
     # Built once for a film, not at each look at a training that goes on.
-    figure = RESULTS.make(
+    figure: Prepared = RESULTS.make(
         ("film figure", run.path, tuple(class_names)),
-        lambda: _film_figure(frames, labels, class_names),
+        lambda: Prepared.of(_film_figure(frames, labels, class_names)),
         loaded.stamp_of_film(run),
     )
     charts.chart(
@@ -56,7 +57,7 @@ def film(run: Run) -> None:
     )
     page.download_button(
         "Film",
-        lambda: figure.to_html(include_plotlyjs=True, auto_play=False).encode(),
+        lambda: figure.whole.to_html(include_plotlyjs=True, auto_play=False).encode(),
         f"{run.name}-film.html",
         "text/html",
         icon=":material/download:",
