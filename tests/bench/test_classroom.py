@@ -58,7 +58,7 @@ def test_a_few_visitors_get_their_own_answers(tmp_path, monkeypatch):
         live.serve_process(live.ROOT / "app.py", tmp_path) as (url, pid),
         ThreadPoolExecutor(1) as pool,
     ):
-        row = pool.submit(classroom.measure, url, pid, 3, 8.0, beside=True).result()
+        row = pool.submit(classroom.measure, [(url, pid)], 3, 8.0, beside=True).result()
     assert row["cancelled_s"] > 0
     assert row["problems"] == 0, row["first_problem"]
     assert row["visitors"] == 3

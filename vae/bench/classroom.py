@@ -1,6 +1,6 @@
 """Many visitors at once: how long a page takes, what the server's memory does, who sees what.
 
-Each visitor speaks the browser's own protocol to one server: a web socket that sends "run this page
+Each visitor speaks the browser's own protocol to a server: a web socket that sends "run this page
 with this address" and is sent what to draw. Nothing is drawn, so what is measured is the server.
 Every answer is checked against the stored terms of the point that this very visitor has chosen.
 
@@ -17,8 +17,8 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,32 +54,34 @@ class Visitor:
     cancelled_s: float | None = None
 
 
-def main(as_json: bool, visitors: int, repeats: int) -> None:
+def main(as_json: bool, visitors: int, repeats: int, n_servers: int) -> None:
     """Prints rows for a single visitor, for repeats of many, and for those beside heavy work.
 
     Args:
         as_json: one JSON object a row.
         visitors: at one time.
         repeats: rows of them, of a minute each.
+        n_servers: over one folder of checkpoints; each visitor stays with one, as behind a proxy.
     """
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        live.serve_process(live.ROOT / "app.py", _shipped(Path(folder))) as (url, pid),
-    ):
+    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
+        folder = _shipped(Path(name))
+        servers = [
+            running.enter_context(live.serve_process(live.ROOT / "app.py", folder))
+            for _ in range(n_servers)
+        ]
         rounds = [(1, SECONDS / 2, False), *[(visitors, SECONDS, False)] * repeats]
         for n, seconds, beside in (*rounds, (visitors, SECONDS, True)):
-            row = measure(url, pid, n, seconds, beside)
+            row = measure(servers, n, seconds, beside)
             print(json.dumps(row) if as_json else _sentence(row), flush=True)
 
 
 def measure(
-    url: str, pid: int, n_visitors: int, seconds: float, beside: bool = False
+    servers: Sequence[tuple[str, int]], n_visitors: int, seconds: float, beside: bool = False
 ) -> dict[str, Any]:
     """Lets so many visitors in for so long.
 
     Args:
-        url: of the server.
-        pid: of its process, for its memory.
+        servers: the address of each, and its process, for its memory.
         n_visitors: each with a run, points and a pace of their own.
         seconds: after which nobody asks for anything more.
         beside: whether one more has something heavy computed meanwhile.
@@ -92,9 +94,13 @@ def measure(
             if (embedding := run.load_embedding()) is not None
         }
         until = time.monotonic() + seconds
-        visits = [_visit(url, number, embeddings, until) for number in range(n_visitors)]
+        urls = [url for url, _ in servers]
+        visits = [
+            _visit(urls[number % len(urls)], number, embeddings, until)
+            for number in range(n_visitors)
+        ]
         if beside:
-            visits.append(_compute(url, until))
+            visits.append(_compute(urls[0], until))
         return await asyncio.gather(*visits)
 
     visitors = asyncio.run(all_of_them())
@@ -103,10 +109,11 @@ def measure(
     problems = [problem for visitor in visitors for problem in visitor.problems]
     return {
         "visitors": n_visitors,
+        "servers": len(servers),
         "pages": len(ready),
         "median_s": statistics.median(ready),
         "p95_s": ready[int(0.95 * (len(ready) - 1))],
-        "memory_mb": _memory_mb(pid),
+        "memory_mb": _memory_mb([pid for _, pid in servers]),
         "beside_computation": beside,
         "cancelled_s": cancelled[0] if cancelled else None,
         "problems": len(problems),
@@ -281,17 +288,19 @@ def _shipped(folder: Path) -> Path:
     return folder
 
 
-def _memory_mb(pid: int) -> float | None:
-    """What the server holds, where the system tells."""
+def _memory_mb(pids: Iterable[int]) -> float | None:
+    """What the servers hold together, where the system tells."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        found = [Path(f"/proc/{pid}/status").read_text(encoding="ascii") for pid in pids]
     except OSError:
         return None
-    return int(status.split("VmRSS:")[1].split()[0]) / 1e3
+    return sum(int(status.split("VmRSS:")[1].split()[0]) for status in found) / 1e3
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    memory = "" if row["memory_mb"] is None else f", the server holds {row['memory_mb']:,.0f} MB"
+    n = row["servers"]
+    whose = "the server holds" if n == 1 else f"the {n} servers hold"
+    memory = "" if row["memory_mb"] is None else f", {whose} {row['memory_mb']:,.0f} MB"
     beside = " beside a computation" if row["beside_computation"] else ""
     if row["cancelled_s"] is not None:
         memory += f"; cancelling took {row['cancelled_s']:.2f} s"

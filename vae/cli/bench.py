@@ -48,17 +48,20 @@ def add(commands: Commands) -> None:
     bench.add_argument(
         "--repeats", type=int, default=3, metavar="N", help="classroom: minutes of them"
     )
+    bench.add_argument(
+        "--servers", type=int, default=1, metavar="N", help="classroom: that share the visitors"
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
 
 
 def _bench(options: argparse.Namespace) -> None:
-    for name in ("visitors", "repeats"):
+    for name in ("visitors", "repeats", "servers"):
         if (n := getattr(options, name)) < 1:
             raise UserError(f"--{name} (={n}) must be at least 1")
     main = import_module(f"vae.bench.{options.what}").main
     more = {
         "inference": (options.plot,),
-        "classroom": (options.visitors, options.repeats),
+        "classroom": (options.visitors, options.repeats, options.servers),
         "opening": (options.folder,),
         "wild": (options.folder, options.verbose, options.wider),
     }
