@@ -45,6 +45,12 @@ def idle_tabs() -> dict[Page, str]:
 
 
 @pytest.fixture(scope="session")
+def odd_windows() -> dict[str, BrowserContext]:
+    """The windows with options or a script, as a phone's, by what these are."""
+    return {}
+
+
+@pytest.fixture(scope="session")
 def app(tmp_path_factory) -> Iterator[Server]:
     """The server that most test files share; they ask for `server`."""
     place = tmp_path_factory.mktemp("served")
@@ -85,16 +91,19 @@ def embedding(run) -> Embedding:
 
 
 @pytest.fixture
-def new_page(request, browser, window, idle_tabs, server) -> Iterator[Callable[..., Page]]:
+def new_page(
+    request, browser, window, idle_tabs, odd_windows, server
+) -> Iterator[Callable[..., Page]]:
     """new_page(path) opens a tab; at the end no page may have failed or asked another server.
 
     Nor may the server have met an exception.
 
     `of` is a server of the test's own. A `script` that runs first, and other options, if there are
-    any, go to a window of its own. A page to be `kept` is as the last test of the file has left it
-    that passed, opened the same link and kept it, too; it is loaded if there is none.
+    any, go to a window of such tabs; whoever is `new` here has a window of their own. A page to be
+    `kept` is as the last test of the file has left it that passed, opened the same link and kept
+    it, too; it is loaded if there is none.
     """
-    windows, tabs, problems, servers, links = [], [], [], {server}, {}
+    windows, tabs, odd_tabs, problems, servers, links = [], [], [], [], {server}, {}
     n_failed = request.session.testsfailed
 
     def failed(error) -> None:
@@ -105,16 +114,27 @@ def new_page(request, browser, window, idle_tabs, server) -> Iterator[Callable[.
             problems.append(f"asked {request.url}")
 
     def opened(
-        path: str = "/", of: Server = server, script: str = "", kept: bool = False, **options
+        path: str = "/",
+        of: Server = server,
+        script: str = "",
+        kept: bool = False,
+        new: bool = False,
+        **options,
     ) -> Page:
         servers.add(of)
         link, shown = f"{request.path}: {of.url}{path}", ""
         # A tab behind another draws one frame a second: the second of a test has its own window.
-        if script or options or tabs:
+        if tabs or new:
             windows.append(new_window(browser, **options))
             page = windows[-1].new_page()
-            if script:
-                page.add_init_script(script)
+            page.add_init_script(script)
+        elif script or options:
+            kind = repr((script, sorted(options.items())))
+            if kind not in odd_windows:
+                odd_windows[kind] = new_window(browser, **options)
+                odd_windows[kind].add_init_script(script)
+            page = odd_windows[kind].new_page()
+            odd_tabs.append(page)
         elif idle_tabs:
             page, shown = idle_tabs.popitem()
         else:
@@ -146,8 +166,8 @@ def new_page(request, browser, window, idle_tabs, server) -> Iterator[Callable[.
             page.remove_listener("pageerror", failed)
             page.remove_listener("request", asked)
             idle_tabs[page] = link
-    for context in windows:
-        context.close()
+    for opened_here in (*windows, *odd_tabs):
+        opened_here.close()
     for one in servers:
         if log := one.take_problems():
             pytest.fail(log)

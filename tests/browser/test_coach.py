@@ -8,15 +8,13 @@ from playwright.sync_api import Page, expect
 
 from vae.lessons.glossary import GLOSSARY
 
-AGAIN = "sessionStorage.length"  # a script of its own gives a test a window of its own
-
 
 def step(page: Page, n: int) -> None:
     expect(page.locator(".coach .seed")).to_have_text(f"{n} of 5")
 
 
 def test_each_step_goes_on_once_it_has_been_done(new_page):
-    page = new_page("/?run=digits-2d&point=100", script=AGAIN)
+    page = new_page("/?run=digits-2d&point=100", new=True)
     plot, panel = Map(page), Panel(page)
     step(page, 1)
     page.mouse.move(*plot.at(0.5, 0.5))
@@ -38,7 +36,7 @@ def test_each_step_goes_on_once_it_has_been_done(new_page):
 
 
 def test_it_is_not_shown_twice_but_whenever_it_is_asked_for(new_page):
-    page = new_page("/?run=digits-2d&point=100", script=AGAIN)
+    page = new_page("/?run=digits-2d&point=100", new=True)
     panel = Panel(page)
     page.locator(".coach").get_by_role("button", name="Close").click()
     page.reload()
