@@ -24,6 +24,7 @@ def test_own_labels_or_one_class(evaluated, conditional):
     assert own["neg_elbo"] != three["neg_elbo"]
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_of_own_labels(evaluated, conditional):
     three = evaluated(conditional, "--exact", "--condition", "3")["log_px"]
     assert open_run(conditional).load_evidence("digits", "test") is None

@@ -232,6 +232,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not os.environ.get("VAE_DATA"), reason="needs the environment variable VAE_DATA: MNIST's folder"
 )

@@ -254,7 +254,7 @@ def test_on_mnist_the_integral_is_that_of_a_uniform_grid_and_above_importance_we
     assert float(found.gap.mean()) > 1.35
 
 
-@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e5, 1e30])
+@pytest.mark.parametrize("sigma", [pytest.param(1e-3, marks=pytest.mark.slow), 1.0, 1e5, 1e30])
 @pytest.mark.parametrize("mean", [0.0, 30.0, 1e6])
 def test_a_q_that_no_lattice_reaches_costs_no_search(monkeypatch, mean, sigma):
     """As of a training that diverged; log p(x) has nothing to do with q."""

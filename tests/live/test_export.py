@@ -178,6 +178,7 @@ def test_digits_fit_into_three_megabytes():
     assert foretold == pytest.approx(size, rel=0.2)
 
 
+@pytest.mark.slow
 def test_three_million_weights_and_ten_thousand_images_fit_into_fourteen_megabytes():
     model = model_of(image_shape=(1, 28, 28), hidden=(1024, 640))
     assert 2.8e6 < model.n_parameters < 3.2e6

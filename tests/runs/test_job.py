@@ -374,6 +374,7 @@ for i in range(6):
 )
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_instant_opens(tmp_path, python, monkeypatch):
     finished = python("-c", KILLED, tmp_path)
     assert finished.returncode == 0, finished.stderr

@@ -89,6 +89,7 @@ with distributed.group("cpu"):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_list_terms_and_are_refused_as_one_is(folder, tmp_path, capsys):
     (tmp_path / "program.py").write_text(SEVERAL)
     path = folder / "one"
@@ -129,7 +130,8 @@ sys.exit(cli.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_ends_the_training_in_a_sentence_and_one_finishes_it(
     folder, tmp_path, victim
 ):

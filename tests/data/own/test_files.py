@@ -195,6 +195,7 @@ print((kilobytes("VmHWM") - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
 def test_reading_adds_less_than_1_gb_of_memory(tmp_path):
     largest = Image.new("RGBA", (4000, 5000), (1, 2, 3, 100))
