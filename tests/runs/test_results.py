@@ -161,6 +161,8 @@ def all_empty(arrays, metadata):
         (column("kl_per_dim", lambda a: a.astype(np.float16)), "kl_per_dim"),
         (column("mu", with_value(np.nan)), "mu"),
         (column("recon_stderr", with_value(np.inf)), "recon_stderr"),
+        (column("kl_per_dim", with_value(3e38)), "kl_per_dim"),  # whose sum is infinite
+        (column("mu", with_value(-1e20)), "mu"),  # whose square is
         (column("labels", with_value(10)), "labels"),
         (column("labels", with_value(-1)), "labels"),
         (metadata("class_names", '["only one"]'), "labels"),

@@ -19,7 +19,7 @@ from vae.runs.files import CheckpointError
 EMBEDDING = "embedding.safetensors"
 _WIDE = {"mu", "logvar", "kl_per_dim"}
 _EVIDENCE_ARRAYS = ("log_px", "error", "elbo")
-_LARGEST = 1e100
+_LARGEST, _LARGEST_SINGLE = 1e100, 1e15  # magnitudes, of float64 and of float32
 _NUMBERS = ("n_samples", "seed")
 
 
@@ -90,10 +90,10 @@ def read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embeddi
         array, shape = arrays[name], (N, latent_dim) if name in _WIDE else (N,)
         require(array.shape == shape, f"'{name}' is {array.shape}, expected {shape}")
         is_number = array.dtype == (np.int64 if name == "labels" else np.float32)
-        require(is_number and np.isfinite(array).all(), f"'{name}' holds unusable values")
+        require(is_number and _is_usable(array), f"'{name}' holds unusable values")
     for name, values in factors.items():
         require(values.shape == (N,), f"the factor {name[:60]!r} has another length")
-        usable = values.dtype.kind in "fiub" and np.isfinite(values).all()
+        usable = values.dtype.kind in "fiub" and _is_usable(values)
         require(usable, f"the factor {name[:60]!r} holds unusable values")
     try:
         class_names = tuple(str(name) for name in json.loads(metadata["class_names"]))
@@ -105,6 +105,12 @@ def read_embedding(path: Path, latent_dim: int) -> tuple[dict[str, str], Embeddi
     require(origin["n_samples"] > 0 and origin["seed"] >= 0, "its metadata is unusable")
     columns = {name: arrays[name] for name in ARRAYS}
     return metadata, Embedding(class_names=class_names, factors=factors, **origin, **columns)
+
+
+def _is_usable(values: np.ndarray) -> bool:
+    """Whether all are finite, and sums of their squares, too, in the values' own precision."""
+    largest = _LARGEST_SINGLE if values.dtype == np.float32 else _LARGEST
+    return bool((np.abs(values) <= largest).all())  # no comparison holds for NaN
 
 
 def read_evidence(path: Path) -> tuple[dict[str, str], Evidence]:
