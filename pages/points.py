@@ -72,7 +72,7 @@ def terms_of(view: View, found: Evidence | None) -> dict[str, np.ndarray]:
         terms[LOG_PX] = found.log_px
         if np.isfinite(found.gap).any():  # what was annealed has no ELBO beside it
             terms[GAP] = found.gap
-    return terms | {SHARE: embedding.kl / embedding.neg_elbo}  # how much of -ELBO is KL
+    return terms | {SHARE: embedding.kl_share}  # how much of -ELBO is KL
 
 
 def controls(view: View, terms: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
@@ -190,7 +190,7 @@ def drawn_images(view: View) -> None:
                 "x": [images.data_url(image) for image in drawn],
                 "label": [f"your point {i + 1}" for i in range(len(drawn))],
                 **{name: theme.term(embedding, name) for name in theme.TERMS},
-                SHARE: embedding.kl / embedding.neg_elbo,
+                SHARE: embedding.kl_share,
                 "rank": [
                     int((view.embedding.neg_elbo > cost).sum()) + 1 for cost in embedding.neg_elbo
                 ],

@@ -72,6 +72,13 @@ def test_costs_name_the_costliest_point_and_the_share_of_the_kl(two_clusters):
     )
 
 
+def test_points_that_cost_nothing_have_no_share_of_the_kl(two_clusters):
+    nothing = np.zeros(81, np.float32)
+    free = dataclasses.replace(two_clusters, recon=nothing, kl_per_dim=nothing[:, None])
+    assert answers.costs(free).endswith("costs most, 0.00.")
+    assert not np.isfinite(free.kl_share).any()
+
+
 def test_dimensions_share_the_kl():
     kl = np.tile([3.0, 0.001, 1.0], (5, 1))
     some = embedding(np.zeros((5, 3)), [0] * 5, "a", kl=kl)

@@ -59,12 +59,13 @@ def costs(embedding: Embedding) -> str:
     """What points cost, which costs most, and how much of it is KL."""
     cost = embedding.neg_elbo
     worst = int(np.argmax(cost))
-    share = float(embedding.kl.mean(dtype=np.float64) / cost.mean(dtype=np.float64))
+    mean, kl = (float(values.mean(dtype=np.float64)) for values in (cost, embedding.kl))
+    of_kl = f" On average {kl / mean:.0%} of it is KL." if mean else ""
     name = embedding.class_names[embedding.labels[worst]]
     kind = f", {_one(name).rstrip(',')}," if _has_classes(embedding) else ""
     return (
         f"Half of the {len(cost):,} images cost less than {np.median(cost):.2f} nats; point "
-        f"{worst:,}{kind} costs most, {cost[worst]:.2f}. On average {share:.0%} of it is KL."
+        f"{worst:,}{kind} costs most, {cost[worst]:.2f}.{of_kl}"
     )
 
 

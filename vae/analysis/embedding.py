@@ -75,6 +75,12 @@ class Embedding:
         """recon + kl, shape (N,)."""
         return self.recon + self.kl
 
+    @property
+    def kl_share(self) -> np.ndarray:
+        """How much of -ELBO is KL, shape (N,); not finite where -ELBO is 0, as it may be."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.kl / self.neg_elbo
+
     def rank(self, index: int) -> int:
         """The point's place by -ELBO, 1 for the costliest."""
         return int((self.neg_elbo > self.neg_elbo[index]).sum()) + 1
