@@ -23,9 +23,9 @@ class LivePanel:
 
     @property
     def _panels(self) -> list[Any]:
-        """Captions are told a list, the panel is told an object."""
+        """Other components are told a list, or no model."""
         told = [proto for proto in self._protos if proto.WhichOneof("data") == "json"]
-        return [proto for proto in told if proto.json.startswith("{")]
+        return [proto for proto in told if '"model"' in proto.json]
 
     @property
     def is_there(self) -> bool:

@@ -78,3 +78,61 @@ class Prepared(BaseFigure):
             for trace in self._spec["data"]
         ]
         return Prepared({**self._spec, "data": data})
+
+    def enlarged(self, factor: float) -> Prepared:
+        """With type, lines and dots so many times as large, for a projector."""
+        layout = dict(self._spec["layout"])
+        font = layout.get("font", {})
+        layout["font"] = {**font, "size": factor * font.get("size", _TYPE)}
+        for name, part in layout.items():
+            if name.startswith(("xaxis", "yaxis")):
+                layout[name] = _with_larger_type(part, "tickfont", factor)
+            elif name == "legend":
+                layout[name] = _with_larger_type(part, "font", factor)
+        for name in ("annotations", "shapes"):
+            if name in layout:
+                layout[name] = [_scaled(part, factor) for part in layout[name]]
+        if layout.get("width"):
+            layout["width"] = factor * layout["width"]
+            layout["height"] = factor * layout["height"]
+        elif layout.get("height"):
+            layout["height"] = factor**0.5 * layout["height"]  # a screen is no higher than it was
+        if "margin" in layout:
+            scaled = {k: factor * v for k, v in layout["margin"].items() if k in "lrtb"}
+            layout["margin"] = {**layout["margin"], **scaled}
+        data = [_scaled(trace, factor) for trace in self._spec["data"]]
+        return Prepared({**self._spec, "data": data, "layout": layout})
+
+
+_TYPE = 12  # pixels: of Plotly's axes and legends where nothing is said, and the least
+
+
+def _with_larger_type(part: dict[str, Any], font: str, factor: float) -> dict[str, Any]:
+    """An axis or a legend, whose own type is so named."""
+
+    def larger(of: dict[str, Any], name: str) -> dict[str, Any]:
+        own = of.get(name, {})
+        return {**of, name: {**own, "size": factor * max(_TYPE, own.get("size", _TYPE))}}
+
+    part = larger(part, font)
+    if isinstance(title := part.get("title"), dict):
+        part["title"] = larger(title, "font")
+    return part
+
+
+def _scaled(part: Any, factor: float) -> Any:
+    """A trace, shape or annotation with its sizes of type and dots, and widths of lines, larger."""
+    if not isinstance(part, dict):
+        return part
+    made = {name: _scaled(value, factor) for name, value in part.items()}
+    for owner, size in (
+        ("font", "size"),
+        ("textfont", "size"),
+        ("marker", "size"),
+        ("line", "width"),
+    ):
+        own = made.get(owner)
+        if isinstance(own, dict) and isinstance(own.get(size), int | float):
+            least = _TYPE if owner.endswith("font") else 0
+            made[owner] = {**own, size: factor * max(least, own[size])}
+    return made

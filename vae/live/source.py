@@ -42,9 +42,15 @@ def module(*entries: str) -> str:
 
 @cache
 def css(name: str) -> str:
-    """A style sheet: "live" or "gaussians"."""
+    """The style sheet of a component: "live" or "gaussians"."""
     colours = f":host {{ --q: {theme.Q_COLOUR}; --recon: {theme.RECON_COLOUR}; }}\n"
-    return colours + (_HERE / f"{name}.css").read_text(encoding="utf-8")
+    return colours + sheet(name)
+
+
+@cache
+def sheet(name: str) -> str:
+    """A style sheet as it is written."""
+    return (_HERE / f"{name}.css").read_text(encoding="utf-8")
 
 
 def _collect(path: Path, texts: dict[Path, str | None]) -> None:

@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from vae.figures import svg
 from vae.figures.prepared import Prepared
-from vae.ui import webgl
+from vae.ui import stage, webgl
 from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
 from vae.ui.session import selection
@@ -39,15 +39,18 @@ def kept(name: str, build: Callable[[], go.Figure], *of: Hashable | np.ndarray) 
     return RESULTS.make(key, lambda: Prepared.of(build()))
 
 
-def chart(figure: go.Figure | Prepared, key: str, alt: str, zooms: bool = False) -> None:
+def chart(
+    figure: go.Figure | Prepared, key: str, alt: str, zooms: bool = False, **options: Any
+) -> None:
     """A figure without tools; `alt` says what it shows to those who do not see it.
 
     Args:
         figure, key, alt: of Streamlit's.
         zooms: under the mouse's wheel.
+        options: more of `st.plotly_chart`.
     """
     config = {**_STILL, "scrollZoom": zooms}
-    st.plotly_chart(_drawable(figure), key=key, config=config, alt=alt)
+    st.plotly_chart(_drawable(figure), key=key, config=config, alt=alt, **options)
 
 
 def map_chart(figure: go.Figure | Prepared, key: str, alt: str, **options: Any) -> None:
@@ -80,7 +83,10 @@ def thinned(figure: go.Figure | Prepared) -> None:
 
 
 def _drawable(figure: go.Figure | Prepared) -> go.Figure | Prepared:
-    return figure if webgl.is_there() else svg.without_webgl(_whole(figure))
+    drawn = figure if webgl.is_there() else svg.without_webgl(_whole(figure))
+    if not stage.is_shown():
+        return drawn
+    return (drawn if isinstance(drawn, Prepared) else Prepared.of(drawn)).enlarged(stage.ZOOM)
 
 
 def _whole(figure: go.Figure | Prepared) -> go.Figure:

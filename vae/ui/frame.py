@@ -13,7 +13,7 @@ from vae.data.dataset import DatasetError
 from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
-from vae.ui import collector, data_choice, reading, roles, upload, webgl
+from vae.ui import collector, data_choice, reading, roles, stage, upload, webgl
 from vae.ui.results import loaded, readings
 from vae.ui.results.store import RESULTS
 from vae.ui.session import checkpoints, link, opening, selection, widgets
@@ -84,8 +84,9 @@ def require(page: str) -> None:
 
 def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
     """The first line of app.py, after the pages are declared."""
+    stage.follow()
     st.session_state[_FRAMED] = True
-    st.html(_STYLE)
+    st.html(_STYLE + stage.style())
     selection.restore(opening.query)
     with st.sidebar.container(gap="xxsmall"):
         st.html(_ONE_ENTRY_A_PAGE + roles.cookie_script(), unsafe_allow_javascript=True)
@@ -94,6 +95,7 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
             st.html(f"<p class='group'>{group}</p>")
             for page in pages:
                 st.page_link(page, width="stretch")
+        stage.offer()
 
 
 def close_frame() -> None:

@@ -45,12 +45,11 @@ def card(view: View, index: int) -> None:
                 ("recon of pixels", view.key, index, embedding.n_samples, embedding.seed),
                 lambda: _recon_of_pixels(view, x, index),
             )
-            st.plotly_chart(
+            charts.chart(
                 charts.kept("pixels", lambda: figures.pixel_map(per_pixel, width=_SIDE), per_pixel),
-                width="content",
                 key="pixel_map",
-                config={"displayModeBar": False},
                 alt="Heat map of the reconstruction term of each pixel, in nats",
+                width="content",
             )
     else:
         missing_image(view)

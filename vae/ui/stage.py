@@ -1,0 +1,72 @@
+"""The stage: a page large and alone, with a teacher's stops. The browser's part: live/js/stage."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import streamlit as st
+from streamlit.components.v2 import component
+
+from vae.live import source
+
+KEY = "stage"
+ZOOM = 1.7  # from 12 px, the smallest type of a page, to 20
+_SHOWN = "_on_stage"
+_ASKED = "_stop"  # {"page": ..., "query": ...}: where the next run shall go
+PAGES = ("explore", "traverse", "points", "inference", "diagnose", "train", "compare", "gaussians")
+# The stops that come with the app.
+TOUR = (
+    ("Where the digits live", "explore", "run=mnist-2d&data=mnist+held-out&point=33&manifold=1"),
+    ("A 4 that is taken for a 0", "inference", "run=mnist-2d&data=mnist+held-out&point=33"),
+    ("How far one Gaussian is from another", "gaussians", "run=mnist-2d"),
+    ("What it costs, picture by picture", "points", "run=mnist-2d&data=mnist+held-out&point=33"),
+    ("Eight by eight pixels will do", "explore", "run=digits-2d&data=digits+held-out&point=100"),
+    ("Is it healthy?", "diagnose", "run=mnist-10d&data=mnist+held-out"),
+)
+
+_component = component(
+    "elbo_room_stage",
+    js=source.module("stage/stage.js"),
+    css="button { font: inherit; font-size: .9rem; color: inherit; background: none; border: 0; "
+    "padding: .15rem .5rem; border-radius: .4rem; cursor: pointer; opacity: .8; } "
+    "button:is(:hover, :focus-visible) { background: color-mix(in srgb, currentColor 12%, "
+    "transparent); }",
+)
+
+
+def style() -> str:
+    """The style sheet of the whole document for as long as the stage is shown."""
+    return f"<style>:root {{ --stage-zoom: {ZOOM}; }}\n{source.sheet('stage')}</style>"
+
+
+def offer() -> None:
+    """The button, the keys and the stops; stands once in the frame."""
+    tour = [dict(zip(("title", "page", "query"), stop, strict=True)) for stop in TOUR]
+    _component(
+        key=KEY,
+        data={"presenting": is_shown(), "pages": list(PAGES), "tour": tour},
+        on_presenting_change=_take,
+        on_go_change=_ask,
+    )
+
+
+def is_shown() -> bool:
+    """Whether this visitor's page is on the stage: figures are then drawn larger."""
+    return st.session_state.get(_SHOWN, False)
+
+
+def follow() -> None:
+    """Goes to the stop that was asked for, if one was."""
+    asked: dict[str, Any] | None = st.session_state.pop(_ASKED, None)
+    if asked is not None:
+        query = dict(parse_qsl(asked["query"], keep_blank_values=True))
+        st.switch_page(f"pages/{asked['page']}.py", query_params=query)
+
+
+def _take() -> None:
+    st.session_state[_SHOWN] = st.session_state[KEY]["presenting"] is True
+
+
+def _ask() -> None:
+    sent = st.session_state[KEY]["go"]
+    if isinstance(sent, dict) and sent.get("page") in PAGES and isinstance(sent.get("query"), str):
+        st.session_state[_ASKED] = sent
