@@ -20,7 +20,10 @@ groups = {
         st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
         st.Page("pages/compare.py", title="Compare", icon=":material/compare_arrows:"),
     ],
-    "Learn": [st.Page("pages/gaussians.py", title="Gaussians", icon=":material/join_inner:")],
+    "Learn": [
+        st.Page("pages/learn.py", title="Learn", icon=":material/school:"),
+        st.Page("pages/gaussians.py", title="Gaussians", icon=":material/join_inner:"),
+    ],
 }
 page = st.navigation(groups)
 with turns.turn():

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import streamlit as st
 
 from vae.analysis import answers
-from vae.figures import explore as figures
-from vae.figures import theme
-from vae.live.panel import sigma_of
 from vae.live.recording import UnsupportedLayer
-from vae.ui import charts, frame, heading, images, live, point, projection, sliders, words
+from vae.ui import (
+    charts,
+    frame,
+    heading,
+    images,
+    latent_map,
+    live,
+    point,
+    projection,
+    sliders,
+    words,
+)
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
-from vae.ui.session import manual_q, map_view, selection, widgets
+from vae.ui.session import manual_q, selection, widgets
 from vae.ui.text import explained, plain
 from vae.ui.view import View, chosen_view, colours, point_picker
 
@@ -31,7 +38,7 @@ def main() -> None:
     with left:
         index, axes = controls(view)
         heading.answer(place, answers.where(view.embedding, index))
-        latent_map(view, axes, index, is_live=not problem)
+        whole_map(view, axes, index, is_live=not problem)
     with right:
         if isinstance(problem, UnsupportedLayer):
             st.caption(
@@ -70,40 +77,9 @@ def controls(view: View) -> tuple[int, Projection | Layout]:
     return index, axes
 
 
-def latent_map(view: View, axes: Projection | Layout, index: int, is_live: bool) -> None:
-    """The map; where it is live the panel draws q and takes the clicks on points."""
-    embedding, colour = view.embedding, st.session_state[selection.COLOUR]
-    places = axes.places(embedding)
-    figure = charts.kept(
-        "map",
-        lambda: figures.latent_map(
-            embedding,
-            places,
-            colour,
-            axes.titles,
-            prior_centre=axes.prior_centre,
-            height=None,
-            is_strip=axes.is_line,
-        ),
-        *(places, colour, axes.titles, axes.is_line, embedding.labels, embedding.class_names),
-        () if colour == "label" else theme.term(embedding, colour),
-        () if axes.prior_centre is None else np.asarray(axes.prior_centre),
-    )
-    shown = (view.run.name, st.session_state[selection.DATA], axes.titles)
-    figure = map_view.apply(figure, of=shown, drawn=(colour, None if is_live else index))
-    if not is_live:
-        ellipses = axes.ellipses(embedding.mu[index], sigma_of(embedding)[index])
-        figure = figure.marked(figures.marks_of_q(ellipses, places[index]))
-    # As high as the window of the browser allows: see ui/frame.py.
-    with st.container(key="window", height=636, border=False):
-        charts.map_chart(
-            figure,
-            key="map",
-            on_select=lambda: selection.point_from_chart("map"),
-            selection_mode="lasso" if is_live else ("points", "lasso"),
-            alt="The latent map: each point is where the encoder puts one image",
-            height="stretch",
-        )
+def whole_map(view: View, axes: Projection | Layout, index: int, is_live: bool) -> None:
+    """The map, its caption, and what a lasso caught."""
+    figure = latent_map.show(view, axes, index, is_live)
     if isinstance(axes, Layout):
         st.caption(_of_layout(view, axes, is_live))
     else:

@@ -28,6 +28,7 @@ def latent_map(
     selected: int | None = None,
     height: int | None = 700,
     is_strip: bool = False,
+    has_rings: bool = True,
 ) -> go.Figure:
     """The data set in the latent plane, under the prior's rings at 1, 2 and 3 sigma.
 
@@ -39,6 +40,7 @@ def latent_map(
         prior_centre: where z = 0 stands, shape (2,); None where no place but a point's own means
             anything: there are no rings then, and no numbers on the axes.
         is_strip: of one dimension, whose points stand at `strip_places` under the prior's curve.
+        has_rings: whether the prior is drawn.
         selected: the chosen point.
         height: in pixels; None where the page decides.
     """
@@ -61,9 +63,9 @@ def latent_map(
         rows = np.arange(len(positions))
         marker = {"size": size, "opacity": opacity, **_by_value(embedding, colour, rows)}
         theme.add_points(figure, embedding, positions, rows, marker=marker, showlegend=False)
-    if is_strip:
+    if is_strip and has_rings:
         _add_curve_of_prior(figure)
-    elif prior_centre is not None:
+    elif prior_centre is not None and has_rings:
         _named_rings(figure, prior_centre)
     if selected is not None:
         theme.add_ring(figure, positions[selected])

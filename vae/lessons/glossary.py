@@ -51,4 +51,34 @@ GLOSSARY = {
         "recon + KL ≥ −log p(x)",
         _LOSS,
     ),
+    "x": Word("The image, as numbers between 0 and 1.", "x"),
+    "z": Word("A place in latent space, from which the decoder makes an image.", "z ~ q(z|x)"),
+    "latent space": Word("All places z: what an image is described by, a few numbers each."),
+    "k": Word("How many latent dimensions there are: how many numbers z has."),
+    "φ": Word(
+        "The weights of the encoder, and so of q. One of the notes that the derivation comes from "
+        "swaps φ and θ in a sentence; here φ is always the encoder's.",
+        "q_φ(z|x)",
+        _LOSS,
+    ),
+    "θ": Word(
+        "The weights of the decoder, and so of p. One of the notes that the derivation comes from "
+        "swaps θ and φ in a sentence; here θ is always the decoder's.",
+        "p_θ(x|z)",
+        _LOSS,
+    ),
+    "P, Q": Word("The two Gaussians that are compared: draws come from P, Q describes them."),
+    "Σ": Word("A covariance: how wide a Gaussian is in each direction, and how it is tilted."),
+    "tr": Word("The trace of a matrix: the sum of its diagonal.", "tr(AB) = tr(BA)", _KL),
+    "E": Word("The average over all draws of what stands below it.", "E_q f(z)"),
+    "L": Word("How many draws a Monte Carlo average is of."),
+    "β": Word("The weight of the KL in training: 1 is the bound itself.", "recon + β KL"),
+    "free bits": Word("KL that each dimension has for nothing, so that it is not given up."),
+    "log p(x)": Word("How probable the model finds the image, whatever z made it.", "", _LOSS),
+    "gap": Word(
+        "What the ELBO lacks of log p(x): the KL from q to the posterior.",
+        "log p(x) − ELBO = KL(q(z|x), p(z|x))",
+        _LOSS,
+    ),
+    "K": Word("How many weighted samples are averaged before the logarithm is taken.", "", _LOSS),
 }

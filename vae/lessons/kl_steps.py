@@ -98,8 +98,8 @@ def _question(pair: Pair, there: KLParts, back: KLParts) -> Step:
     )
     if pair.k <= MOST_SHOWN:
         numbers = (
-            rf"\mu_1 = {_vector(pair.mu1)} \quad \Sigma_1 = {_matrix(pair.cov1)} \qquad "
-            rf"\mu_2 = {_vector(pair.mu2)} \quad \Sigma_2 = {_matrix(pair.cov2)}",
+            rf"\mu_1 = {vector(pair.mu1)} \quad \Sigma_1 = {matrix(pair.cov1)} \qquad "
+            rf"\mu_2 = {vector(pair.mu2)} \quad \Sigma_2 = {matrix(pair.cov2)}",
             *numbers,
         )
     return Step(
@@ -158,7 +158,7 @@ def _first_expectation(pair: Pair, there: KLParts, sample: KLSample, n_samples: 
         r"= \mathrm{tr}\left( \Sigma_1^{-1} \Sigma_1 \right) = k",
         (
             rf"k = {number(-there.minus_k)} \qquad "
-            + _sampled(sample.quadratic_1, sample.quadratic_1_stderr, n_samples),
+            + sampled(sample.quadratic_1, sample.quadratic_1_stderr, n_samples),
         ),
         "samples",
     )
@@ -175,7 +175,7 @@ def _second_expectation(there: KLParts, sample: KLSample, n_samples: int) -> Ste
         (
             rf"{number(there.trace)} + {number(there.mahalanobis)} "
             rf"= {number(there.trace + there.mahalanobis)} \qquad "
-            + _sampled(sample.quadratic_2, sample.quadratic_2_stderr, n_samples),
+            + sampled(sample.quadratic_2, sample.quadratic_2_stderr, n_samples),
         ),
         "samples",
     )
@@ -192,7 +192,7 @@ def _together(there: KLParts, sample: KLSample, n_samples: int) -> Step:
         r"+ (\mu_1-\mu_2)^\top \Sigma_2^{-1} (\mu_1-\mu_2) \right]",
         (
             rf"\tfrac12 \left[\, {_four(there)} \right] = {number(there.kl)} \text{{ nats}} \qquad "
-            + _sampled(sample.kl, sample.kl_stderr, n_samples),
+            + sampled(sample.kl, sample.kl_stderr, n_samples),
         ),
         "terms",
     )
@@ -255,7 +255,8 @@ def _four(parts: KLParts) -> str:
     )
 
 
-def _sampled(mean: Tensor, stderr: Tensor, n_samples: int) -> str:
+def sampled(mean: Tensor, stderr: Tensor, n_samples: int) -> str:
+    """What draws say, with the standard error."""
     return rf"\text{{{n_samples:,} draws say }} {number(mean)} \pm {number(stderr)}"
 
 
@@ -267,13 +268,15 @@ def _entry(value: Tensor) -> str:
     return f"{float(value):.4g}"
 
 
-def _vector(values: Tensor) -> str:
+def vector(values: Tensor) -> str:
+    """A column of numbers (k,) in KaTeX."""
     if len(values) == 1:
         return _entry(values[0])
     return r"\begin{pmatrix}" + r" \\ ".join(map(_entry, values)) + r"\end{pmatrix}"
 
 
-def _matrix(values: Tensor) -> str:
+def matrix(values: Tensor) -> str:
+    """A matrix (k, k) in KaTeX."""
     if len(values) == 1:
         return _entry(values[0, 0])
     rows = (" & ".join(map(_entry, row)) for row in values)

@@ -42,7 +42,7 @@ def module(*entries: str) -> str:
 
 @cache
 def css(name: str) -> str:
-    """The style sheet of a component: "live" or "gaussians"."""
+    """The style sheet of a component: "live", "gaussians" or "learn"."""
     colours = f":host {{ --q: {theme.Q_COLOUR}; --recon: {theme.RECON_COLOUR}; }}\n"
     return colours + sheet(name)
 

@@ -44,7 +44,9 @@ def problem(view: View) -> ProgramError | None:
 
 
 @faults.fragment
-def panel(view: View, axes: Projection | Layout, index: int) -> None:
+def panel(
+    view: View, axes: Projection | Layout, index: int, only: tuple[str, ...] | None = None
+) -> None:
     """Everything beside the map; only this is run again when the hand lets go.
 
     What the hand did is taken in callbacks: a run may be cut off by the next message, and what it
@@ -54,6 +56,8 @@ def panel(view: View, axes: Projection | Layout, index: int) -> None:
         view: what is looked at.
         axes: of the map.
         index: the chosen point, as the page now shows it.
+        only: the tools that are offered, of "manifold" and "draw", where the panel shows the
+            pictures alone: for who knows none of the field's words yet.
     """
     packs = {header["id"]: data for header, data in _packs(view)}
     ids = list(packs)
@@ -80,6 +84,7 @@ def panel(view: View, axes: Projection | Layout, index: int) -> None:
             ),
             "settings": _settings(view),
             "best": best,
+            **({} if only is None else {"only": list(only)}),
         },
         on_hand_change=_take_hand,
         on_point_change=lambda: _choose(len(view.embedding)),

@@ -83,6 +83,8 @@ export interface Told {
   best?: BestAnswer | null;
   problem?: string;
   chart?: string;
+  /** For who knows none of the field's words yet: the tools that are there, and the pictures alone. */
+  only?: string[] | null;
 }
 
 /** Whom the panel asks for the chart and tells what the hand did. */

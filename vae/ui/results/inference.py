@@ -9,11 +9,13 @@ from vae.core.gaussian import noise_of_points
 from vae.data.dataset import to_unit
 from vae.figures.inference import Window, window
 from vae.inference import annealing, estimators, gap
+from vae.inference import slopes as weights
 from vae.inference.annealing import Annealed
 from vae.inference.density import Lattice, density_on_grid
 from vae.inference.estimators import GradientEstimates, Running
 from vae.inference.evidence import offers_exact
 from vae.inference.gap import GapSplit, Inference
+from vae.inference.slopes import Slopes
 from vae.ui.results import waiting
 from vae.ui.results.lines import BESIDE
 from vae.ui.results.store import RESULTS
@@ -124,6 +126,16 @@ def gradients(view: View, index: int, found: Inference, n: int, seed: int) -> Gr
         )
 
     return waiting.result((view.key, "gradients", index, n, seed), compute, "Drawing gradients")
+
+
+def slopes(view: View, index: int, n: int) -> Slopes:
+    """The gradients of one weight of each network over n draws. Raises UserError."""
+
+    def compute(progress: Progress) -> Slopes:
+        eps = noise_of_points([index], n, view.embedding.latent_dim, 0)[:, 0]
+        return weights.slopes(view.given(index), image(view, index), eps)
+
+    return waiting.result((view.key, "slopes", index, n), compute, "Drawing gradients")
 
 
 def noise(index: int, found: Inference, n: int, seed: int) -> torch.Tensor:

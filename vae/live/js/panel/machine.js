@@ -16,6 +16,7 @@ export class Machine {
     this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.title = el("div", { class: "title" });
     this.givenText = el("figcaption", {}, "x");
+    this.meanText = el("figcaption");
     const { follow, manifold } = shared.settings.buttons;
     this.tools = el("div", { class: "bar" }, follow, manifold, drawing.button);
     this.headline = el("div", { class: "headline" }, this.title, this.tools);
@@ -26,19 +27,23 @@ export class Machine {
       el("div", { class: "network" }, shared.words.of("encoder")),
       rows.first,
       el("div", { class: "network widens" }, shared.words.of("decoder")),
-      el("figure", { class: "decoded" }, this.mean.canvas, el("figcaption", {}, "E[x|z = μ]")),
+      el("figure", { class: "decoded" }, this.mean.canvas, this.meanText),
     );
   }
 
   /** Names what is selected. */
   show() {
-    const { point, drawing, image } = this.shared.selection;
+    const { scene, selection } = this.shared;
+    const { point, drawing, image } = selection;
     if (!point) return;
-    this.title.textContent = drawing
-      ? "Your drawing"
-      : `Point ${point.id.index.toLocaleString("en")}, label ${point.label}`;
+    const isPlain = scene.only !== null;
+    const index = point.id.index.toLocaleString("en");
+    const name = isPlain ? `Picture ${index}: ${point.label}` : `Point ${index}, label ${point.label}`;
+    this.title.textContent = drawing ? "Your drawing" : name;
     this.given.canvas.hidden = drawing !== null;
-    this.givenText.textContent = drawing ? "draw here" : point.x || image ? "x" : "x is not at hand";
+    const given = point.x || image ? (isPlain ? "the picture" : "x") : `${isPlain ? "the picture" : "x"} is not at hand`;
+    this.givenText.textContent = drawing ? "draw here" : given;
+    this.meanText.textContent = isPlain ? "made from its place" : "E[x|z = μ]";
   }
 
   /** Gives each canvas the pixels that it covers on the screen; says whether one has changed. */

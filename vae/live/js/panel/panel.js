@@ -130,6 +130,9 @@ export class Panel {
     scene.plane = told.plane;
     scene.ranges = told.ranges;
     scene.isOff = false;
+    scene.only = told.only ?? null;
+    this.element.classList.toggle("plain", scene.only !== null);
+    this.element.dataset.tools = (scene.only ?? []).join(" ");
     this.rows.build();
     this.settings.take(told.settings);
     const isOtherClass = this.classes.take(told.classes);

@@ -15,6 +15,8 @@ export class Scene {
     this.plane = null; // none on a layout, which cannot be decoded
     /** @type {Range[]} */
     this.ranges = [];
+    /** @type {string[] | null} */
+    this.only = null; // the tools that are there, where the panel shows the pictures alone
     this.isOff = true; // nothing can be shown, or the panel has failed
   }
 

@@ -1,0 +1,66 @@
+"""Learn: the course, a step at a time, with the live model as the blackboard."""
+
+import streamlit as st
+
+from vae.lessons import course
+from vae.lessons.course import Place
+from vae.ui import frame, heading
+from vae.ui.learn import parts, progress, questions, steps, subject
+from vae.ui.learn import place as places
+from vae.ui.session import widgets
+
+frame.require("pages/learn.py")
+
+
+def main() -> None:
+    place = places.current()
+    lesson = course.LESSONS[place.lesson]
+    heading.ask(lesson.question)
+    choose(place)
+    if missed := places.missed(place):
+        st.warning(missed)
+    left, right = st.columns([1, 2.1], gap="medium")
+    with left:
+        shown = subject.of(lesson)
+        listed = st.container()
+        step = lesson.by_key.get(place.step)
+        if step is None:
+            st.markdown("##### Questions")
+            questions.ask(lesson, shown)
+        else:
+            steps.show(lesson, step, shown)
+        with listed:
+            progress.steps(place, questions.right(lesson, shown))
+        steps.turn(place)
+    with right:
+        beside = step or lesson.steps[-1]
+        is_hidden = step is not None and steps.is_hidden(lesson, step, shown)
+        parts.show(lesson, beside, shown, is_hidden)
+    places.publish(place)
+
+
+def choose(place: Place) -> None:
+    """The lessons, and what stands about the chosen one."""
+    lesson = course.LESSONS[place.lesson]
+
+    def take() -> None:
+        places.go(course.places(st.session_state["learn_lesson"])[0])
+
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="learn_top"):
+        shown = widgets.showing("learn_lesson", place.lesson)
+        st.segmented_control(
+            "Lesson",
+            list(course.LESSONS),
+            format_func=lambda key: course.LESSONS[key].title,
+            label_visibility="collapsed",
+            required=True,
+            on_change=take,
+            **shown,
+        )
+        with st.popover("Symbols", type="tertiary"):
+            steps.symbols(lesson)
+        with st.popover("For the teacher", type="tertiary"):
+            steps.for_the_teacher(lesson)
+
+
+main()

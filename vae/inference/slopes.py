@@ -1,0 +1,158 @@
+"""The gradient of the loss with respect to one weight of each network, draw by draw.
+
+Training moves the weights: phi, the encoder's, and theta, the decoder's. Equation (7) says what
+each draw has to say of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+
+from vae.core import gaussian
+from vae.core.model import VAE
+from vae.errors import UserError
+from vae.inference.estimators import Gradient, gradient_estimates
+
+_NODES = 24  # per dimension, of the quadrature
+_MOST_DIMENSIONS = 2  # for it
+
+
+class Slopes(NamedTuple):
+    """dL/dw of one image for one weight w of the encoder and one of the decoder, in nats per unit.
+
+    Each is the weight that the image pulls at most.
+
+    Attributes:
+        phi_name, theta_name: of the weights, with their place: "mu.weight[0, 17]".
+        phi: what each draw says of dL/dphi through z = mu + eps * sigma, (L,), float64.
+        phi_score: what it says by the score function, (L,).
+        theta: what each draw says of dL/dtheta, (L,).
+        phi_autograd, theta_autograd: torch's gradients of the mean loss of the same draws.
+        phi_exact, theta_exact: torch's gradients of the loss integrated over q; None beyond two
+            latent dimensions.
+    """
+
+    phi_name: str
+    theta_name: str
+    phi: Tensor
+    phi_score: Tensor
+    theta: Tensor
+    phi_autograd: float
+    theta_autograd: float
+    phi_exact: float | None
+    theta_exact: float | None
+
+
+def slopes(model: VAE, x: Tensor, eps: Tensor) -> Slopes:
+    """The gradients of L = recon + KL, equation (6), for one weight of each network.
+
+    Of theta every draw's slope is -d log p(x|z) / dtheta at its own z: q does not depend on theta,
+    so the gradient goes inside the expectation as it is. Of phi it is the chain rule through mu and
+    log sigma, whose gradients `gradient_estimates` has draw by draw.
+
+    Args:
+        model: the VAE; its weights stay as they are.
+        x: one image, shape (C, H, W), in [0, 1].
+        eps: standard normal noise, shape (L, D).
+
+    Raises:
+        UserError: a network without a weight that the loss depends on, or that torch cannot
+            differentiate forwards; or as `gradient_estimates`.
+    """
+    of_draws = _gradients(model, x, eps, torch.full((len(eps),), 1 / len(eps)))
+    places = _most_pulled(of_draws[0], "encoder"), _most_pulled(of_draws[1], "decoder")
+
+    (mu, logvar), (mu_by_w, logvar_by_w) = _along(
+        model.encoder, places[0], lambda network: tuple(v[0] for v in network(x[None]))
+    )
+    estimates = gradient_estimates(model, x, mu, logvar, eps)
+    z = gaussian.reparameterise(mu, logvar, eps.to(mu))  # (L, D)
+
+    def log_likelihood_of(network: Callable[[Tensor], Tensor]) -> Tensor:
+        return model.likelihood.log_prob(x, network(z)).sum((-3, -2, -1))
+
+    _, by_theta = _along(model.decoder, places[1], log_likelihood_of)
+
+    def at_the_places(gradients: _Gradients) -> list[float]:
+        return [float(g[name][at]) for g, (name, at) in zip(gradients, places, strict=True)]
+
+    exact: list[float | None] = [None, None]
+    if len(mu) <= _MOST_DIMENSIONS:
+        exact = [*at_the_places(_gradients(model, x, *gaussian.gauss_hermite(_NODES, len(mu))))]
+
+    def chained(gradient: Gradient) -> Tensor:
+        by_mu, by_log_sigma = mu_by_w.double(), logvar_by_w.double() / 2
+        return gradient.mu @ by_mu + gradient.log_sigma @ by_log_sigma  # (L,)
+
+    return Slopes(
+        *(f"{name}[{', '.join(map(str, at))}]" for name, at in places),
+        chained(estimates.pathwise),
+        chained(estimates.score),
+        -by_theta.double(),
+        *at_the_places(of_draws),
+        *exact,
+    )
+
+
+_Weight = tuple[str, tuple[int, ...]]  # the name of a tensor of weights, and the place in it
+_Gradients = tuple[dict[str, Tensor], dict[str, Tensor]]  # of the encoder and of the decoder
+
+
+def _gradients(model: VAE, x: Tensor, eps: Tensor, weights: Tensor) -> _Gradients:
+    """Torch's gradients of KL and the weighted sum of the draws' recon, by the weights' names."""
+    # Of copies: others may use the model at this very moment.
+    phi, theta = (
+        {
+            name: parameter.detach().clone().requires_grad_()
+            for name, parameter in network.named_parameters()
+            if parameter.is_floating_point()
+        }
+        for network in (model.encoder, model.decoder)
+    )
+    with torch.enable_grad():
+        mu, logvar = functional_call(model.encoder, phi, (x[None],))
+        z = gaussian.reparameterise(mu[0], logvar[0], eps.to(mu))
+        raw = functional_call(model.decoder, theta, (z,))
+        log_px_given_z = model.likelihood.log_prob(x, raw).sum((-3, -2, -1))
+        recon = -(log_px_given_z * weights.to(mu)).sum()
+        loss = recon + gaussian.kl_to_standard_normal(mu, logvar).sum()
+        copies = [*phi.values(), *theta.values()]
+        found = list(torch.autograd.grad(loss, copies, allow_unused=True))
+    of_phi, of_theta = found[: len(phi)], found[len(phi) :]
+    return (
+        {name: g for name, g in zip(phi, of_phi, strict=True) if g is not None},
+        {name: g for name, g in zip(theta, of_theta, strict=True) if g is not None},
+    )
+
+
+def _most_pulled(gradients: dict[str, Tensor], which: str) -> _Weight:
+    """The single weight with the steepest gradient; a bias only if there is nothing else."""
+    matrices = {name: g for name, g in gradients.items() if g.ndim > 1} or gradients
+    if not matrices:
+        raise UserError(f"the {which} has no weight that the loss depends on")
+    name = max(matrices, key=lambda known: float(matrices[known].abs().max()))
+    place = torch.unravel_index(matrices[name].abs().argmax(), matrices[name].shape)
+    return name, tuple(int(i) for i in place)
+
+
+def _along(
+    network: nn.Module, weight: _Weight, of: Callable[[Callable[..., Any]], Any]
+) -> tuple[Any, Any]:
+    """What `of` makes of the network, and its derivative with respect to the one weight."""
+    name, place = weight
+    parameter = network.get_parameter(name)
+    direction = torch.zeros_like(parameter)
+    direction[place] = 1
+
+    def changed(values: Tensor) -> Any:
+        return of(lambda *inputs: functional_call(network, {name: values}, inputs))
+
+    try:
+        with torch.no_grad():
+            return jvp(changed, (parameter.detach(),), (direction,))
+    except (NotImplementedError, RuntimeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"torch cannot differentiate this network forwards: {first}") from None

@@ -1,0 +1,80 @@
+"""A step as it is read: its text, what to predict, its formula and numbers, what to do."""
+
+import streamlit as st
+
+from vae.errors import UserError
+from vae.lessons import course
+from vae.lessons.glossary import GLOSSARY
+from vae.lessons.lesson import Lesson, Step
+from vae.ui.learn import place as places
+from vae.ui.learn import questions
+from vae.ui.learn.subject import Shown
+from vae.ui.text import plain, sentence
+
+
+def is_hidden(lesson: Lesson, step: Step, shown: Shown) -> bool:
+    """Whether what is to be seen waits for a guess."""
+    asked = step.predict
+    return asked is not None and questions.is_open(lesson, step.key, asked, shown)
+
+
+def show(lesson: Lesson, step: Step, shown: Shown) -> None:
+    """The step; its numbers stand there once they were guessed, or asked for."""
+    number = lesson.steps.index(step) + 1
+    st.markdown(f"##### {number}. {step.title}")
+    try:
+        told = step.tell(shown.subject)
+        st.markdown(told.text)
+        if told.formula:
+            st.latex(told.formula)
+        if step.predict:
+            questions.predict(lesson, step.key, step.predict, shown)
+        if not is_hidden(lesson, step, shown):
+            for line in told.numbers:
+                st.latex(line)
+    except UserError as error:
+        if step.text:
+            st.markdown(step.text)
+        st.warning(sentence(error))
+    if step.do:
+        st.markdown(f"**Do.** {step.do}")
+
+
+def turn(place: course.Place) -> None:
+    """The buttons to the step before and to the one behind."""
+    before, behind = places.neighbours(place)
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            "Previous",
+            key="learn_previous",
+            icon=":material/arrow_back:",
+            disabled=before is None,
+            on_click=places.go,
+            args=(before,),
+        )
+        st.button(
+            "Next" if behind is None or behind.lesson == place.lesson else "Next lesson",
+            key="learn_next",
+            icon=":material/arrow_forward:",
+            icon_position="right",
+            type="primary",
+            disabled=behind is None,
+            on_click=places.go,
+            args=(behind,),
+        )
+
+
+def symbols(lesson: Lesson) -> None:
+    """The lesson's symbols, each in a sentence."""
+    lines = []
+    for name in lesson.symbols:
+        word = GLOSSARY[name]
+        equation = f" *{plain(word.equation)}*" if word.equation else ""
+        lines.append(f"**{plain(name)}** {plain(word.sentence)}{equation}")
+    st.markdown("\n\n".join(lines))
+
+
+def for_the_teacher(lesson: Lesson) -> None:
+    """Ten lines."""
+    st.markdown(f"About {lesson.minutes} minutes.")
+    st.markdown("\n".join(f"{i}. {plain(line)}" for i, line in enumerate(lesson.teacher, 1)))
