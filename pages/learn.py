@@ -19,19 +19,21 @@ def main() -> None:
     choose(place)
     if missed := places.missed(place):
         st.warning(missed)
-    left, right = st.columns([1, 2.1], gap="medium")
+    left, right = st.columns([0.86, 2.1], gap="small")
     with left:
-        shown = subject.of(lesson)
-        listed = st.container()
+        listed, told, turned, picker = (st.container() for _ in range(4))
+        shown = subject.of(lesson, picker)
         step = lesson.by_key.get(place.step)
-        if step is None:
-            st.markdown("##### Questions")
-            questions.ask(lesson, shown)
-        else:
-            steps.show(lesson, step, shown)
+        with turned:
+            steps.turn(place)
+        with told:
+            if step is None:
+                st.markdown("##### Questions")
+                questions.ask(lesson, shown)
+            else:
+                steps.show(lesson, step, shown)
         with listed:
             progress.steps(place, questions.right(lesson, shown))
-        steps.turn(place)
     with right:
         beside = step or lesson.steps[-1]
         is_hidden = step is not None and steps.is_hidden(lesson, step, shown)

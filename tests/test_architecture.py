@@ -102,7 +102,7 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
 # From the ground up: a package knows those before it, and never one behind it.
 FLOORS = (
     *("errors", "names", "config", "core", "data", "training", "inference", "analysis", "runs"),
-    *("formats", "lessons", "figures", "live", "ui", "cli", "bench"),
+    *("formats", "figures", "lessons", "live", "ui", "cli", "bench"),
 )
 # What a package may know of the floors below it, where that is not all of them.
 KNOWS = {

@@ -49,7 +49,7 @@ def computation_graph(values: Mapping[str, str], height: int = 600) -> go.Figure
                 )
             if letter := _WEIGHTS.get((begin, end)):
                 (x1, y1), (x2, y2) = _NODES[begin], _NODES[end]
-                _text(figure, (x1 + x2) / 2, line + (y1 + y2) / 2 + 0.36, f"<i>{letter}</i>", 20)
+                _text(figure, (x1 + x2) / 2, line + (y1 + y2) / 2 + 0.36, letter, 20)
         for name in _NODES:
             if name == "eps" and is_random:
                 continue

@@ -79,21 +79,26 @@ def slopes(model: VAE, x: Tensor, eps: Tensor) -> Slopes:
     def at_the_places(gradients: _Gradients) -> list[float]:
         return [float(g[name][at]) for g, (name, at) in zip(gradients, places, strict=True)]
 
-    exact: list[float | None] = [None, None]
-    if len(mu) <= _MOST_DIMENSIONS:
-        exact = [*at_the_places(_gradients(model, x, *gaussian.gauss_hermite(_NODES, len(mu))))]
-
     def chained(gradient: Gradient) -> Tensor:
         by_mu, by_log_sigma = mu_by_w.double(), logvar_by_w.double() / 2
         return gradient.mu @ by_mu + gradient.log_sigma @ by_log_sigma  # (L,)
 
+    phi_name, theta_name = (f"{name}[{', '.join(map(str, at))}]" for name, at in places)
+    phi_autograd, theta_autograd = at_the_places(of_draws)
+    phi_exact = theta_exact = None
+    if len(mu) <= _MOST_DIMENSIONS:
+        nodes = gaussian.gauss_hermite(_NODES, len(mu))
+        phi_exact, theta_exact = at_the_places(_gradients(model, x, *nodes))
     return Slopes(
-        *(f"{name}[{', '.join(map(str, at))}]" for name, at in places),
-        chained(estimates.pathwise),
-        chained(estimates.score),
-        -by_theta.double(),
-        *at_the_places(of_draws),
-        *exact,
+        phi_name=phi_name,
+        theta_name=theta_name,
+        phi=chained(estimates.pathwise),
+        phi_score=chained(estimates.score),
+        theta=-by_theta.double(),
+        phi_autograd=phi_autograd,
+        theta_autograd=theta_autograd,
+        phi_exact=phi_exact,
+        theta_exact=theta_exact,
     )
 
 
@@ -152,7 +157,8 @@ def _along(
 
     try:
         with torch.no_grad():
-            return jvp(changed, (parameter.detach(),), (direction,))
+            value, slope = jvp(changed, (parameter.detach(),), (direction,))[:2]
+            return value, slope
     except (NotImplementedError, RuntimeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"torch cannot differentiate this network forwards: {first}") from None

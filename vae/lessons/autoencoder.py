@@ -91,7 +91,8 @@ LESSON = Lesson(
             Part.MAP,
             "The encoder reads the image $x$ and answers with two numbers for each latent "
             "dimension: $\\mu$, where the image belongs, and $\\sigma$, how sure of that it is. "
-            "Together they are a Gaussian, $q(z|x)$: the green ellipse on the map, at 1 and 2 $\\sigma$.",
+            "Together they are a Gaussian, $q(z|x)$: the green ellipse on the map, at 1 and 2 "
+            "$\\sigma$.",
             r"x \;\to\; q_\varphi(z|x) = N(\mu, \mathrm{diag}\,\sigma^2)",
             _posterior,
             predict=Question(
@@ -122,7 +123,8 @@ LESSON = Lesson(
             "Decode",
             Part.MAP,
             "The decoder makes of $z$ a distribution over images, $p(x|z)$; its mean is the "
-            "picture that you see, $\\hat x$. How probable it makes the image that went in is its mark.",
+            "picture that you see, $\\hat x$. How probable it makes the image that went in is its "
+            "mark.",
             r"z \;\to\; p_\theta(x|z), \qquad \hat x = E[x|z]",
             _decoded,
         ),

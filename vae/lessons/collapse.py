@@ -85,7 +85,8 @@ LESSON = Lesson(
             "A healthy one",
             Part.TRIALS,
             "A small model of the digits, trained here with $\\beta = 1$. Its classes lie apart, "
-            "and both of its dimensions are in use: they pay KL, and save more recon than they cost.",
+            "and both of its dimensions are in use: they pay KL, and save more recon than they "
+            "cost.",
             r"L_\beta = \text{recon} + \beta\,\mathrm{KL}",
             lambda board: (_bill("β = 1", healthy(board)),),
         ),

@@ -29,6 +29,7 @@ LESSONS: dict[str, Lesson] = {
         misses.LESSON,
     )
 }
+FIRST = latent_space.LESSON  # for who knows none of the field's words
 QUESTIONS = "questions"  # the place behind a lesson's last step
 
 
@@ -75,4 +76,4 @@ def find(lesson_key: str, step_key: str = "") -> tuple[Place, str]:
 def _nearest(asked: str, known: tuple[str, ...]) -> str:
     if asked in known or not asked:
         return asked or known[0]
-    return next(iter(difflib.get_close_matches(asked[:64], known, 1, 0.4)), known[0])
+    return next(iter(difflib.get_close_matches(asked[:64], known, 1, 0.6)), known[0])

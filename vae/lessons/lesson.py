@@ -6,9 +6,10 @@ A step is told with the numbers of its subject: a `Pair` of Gaussians, or a poin
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from vae.errors import UserError
+from vae.lessons import kl_steps
 from vae.lessons.glossary import GLOSSARY
 
 PAIR, POINT = "pair", "point"  # what a lesson's numbers are of
@@ -38,14 +39,6 @@ class Told(NamedTuple):
         formula: KaTeX, what it says of any subject; "" for none.
         numbers: KaTeX, the same with this subject's numbers, an entry per line.
     """
-
-    text: str
-    formula: str
-    numbers: tuple[str, ...]
-
-
-class _Derived(Protocol):
-    """A step of `kl_steps` or `loss_steps`."""
 
     text: str
     formula: str
@@ -126,7 +119,7 @@ class Step:
     text: str = ""
     formula: str = ""
     numbers: Callable[[Any], tuple[str, ...]] | None = None
-    derived: Callable[[Any], _Derived] | None = None
+    derived: Callable[[Any], kl_steps.Step] | None = None
     predict: Question | None = None
     do: str = ""
     trial: tuple[float, float] = (1.0, 0.0)
@@ -187,5 +180,7 @@ def readable(value: float) -> str:
     if not math.isfinite(value):
         return "no finite number"
     if value == round(value) and abs(value) < 1e6:
+        return f"{value:,.0f}"
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:,.2f}" if abs(value) >= 0.1 else f"{value:.2g}"

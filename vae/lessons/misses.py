@@ -123,7 +123,8 @@ LESSON = Lesson(
             "find a better Gaussian. That is the amortisation gap. What even the best Gaussian of "
             "the family lacks is the approximation gap.",
             r"\text{gap} = "
-            r"\underbrace{\mathrm{ELBO}(q^*) - \mathrm{ELBO}(q)}_{\text{amortisation}} + \underbrace{\mathrm{KL}(q^*, p(z|x))}_{\text{approximation}}",
+            r"\underbrace{\mathrm{ELBO}(q^*) - \mathrm{ELBO}(q)}_{\text{amortisation}} + "
+            r"\underbrace{\mathrm{KL}(q^*, p(z|x))}_{\text{approximation}}",
             _split,
             predict=Question(
                 "part",

@@ -109,7 +109,7 @@ LESSON = Lesson(
             _each,
             predict=Question(
                 "dearer",
-                "Which of the two is the greater for this image?",
+                "Which is the greater for this image, recon or KL?",
                 lambda board: RECON if recon(board) > kl(board) else KL,
                 lambda board: f"recon is {recon(board):.2f} nats, KL {kl(board):.2f}.",
                 (RECON, KL),

@@ -194,10 +194,10 @@ def chosen_point(embedding: Embedding) -> int:
     return min(st.session_state[POINT], len(embedding) - 1)
 
 
-def point_picker(embedding: Embedding) -> int:
-    """The chosen point's index, as a field that can be typed into."""
+def point_picker(embedding: Embedding, name: str = "Point") -> int:
+    """The chosen point's index, as a field that can be typed into; `name` is what it is called."""
     last = len(embedding) - 1
     selection.keep_point(len(embedding))
     return st.number_input(
-        f"Point, 0 to {last:,}", 0, last, width=170, **widgets.widget(POINT, "value")
+        f"{name}, 0 to {last:,}", 0, last, width=170, **widgets.widget(POINT, "value")
     )

@@ -10,6 +10,7 @@ from vae.analysis.diagnosis import COLLAPSED
 from vae.errors import UserError
 from vae.figures import explore, lessons
 from vae.lessons.board import Board
+from vae.lessons.gaussian_pair import Pair
 from vae.lessons.lesson import Lesson, Part, Step
 from vae.lessons.trials import BETAS, FREE_BITS, Trial
 from vae.live.recording import UnsupportedLayer
@@ -22,6 +23,11 @@ from vae.ui.results import inference
 from vae.ui.session import manual_q
 from vae.ui.text import explained, nats, plain, sentence
 
+# The map beside a step has less width than Explore's, so it is less high.
+_HEIGHT = (
+    "<style>div:has(> .st-key-window) {{ "
+    "height: max(340px, min(100vh - 266px, {})) !important; }}</style>"
+)
 _CELLS, _REACH = 7, 2.0  # of the decoded lattice of a small model: a side, and how far it goes
 
 
@@ -57,7 +63,8 @@ def _live_map(shown: Shown, only: tuple[str, ...] | None) -> None:
     assert view is not None
     axes = projection.plane(view.embedding)
     problem = live.problem(view)
-    left, right = charts.columns(left=1.15)
+    st.html(_HEIGHT.format("34vw" if only is None else "46vw"))
+    left, right = st.columns([1, 1.04] if only is None else [1.7, 1], gap="small")
     with left:
         drawn = latent_map.show(view, axes, index, not problem, is_plain=only is not None)
         charts.thinned(drawn)
@@ -87,7 +94,7 @@ def _dragged(is_hidden: bool, shown: Shown) -> None:
     """The plane; as soon as another pair is on it, the whole page is told anew."""
     gaussians.style()
     now = gaussians.shown()
-    left, right = charts.columns(left=1.15)
+    left, right = st.columns([1.38, 1], gap="small")
     with left:
         gaussians.plane()
         st.caption("P and Q at 1 and 2 σ: drag a mean, or an axis by its end.")
@@ -96,7 +103,9 @@ def _dragged(is_hidden: bool, shown: Shown) -> None:
             st.caption("The numbers stand here once you have made your guess.")
         else:
             gaussians.numbers()
-    if any((a != b).any() for a, b in zip(now.pairs[gaussians.PLANE], shown.subject, strict=True)):
+    told = shown.subject
+    assert isinstance(told, Pair)
+    if any((a != b).any() for a, b in zip(now.pairs[gaussians.PLANE], told, strict=True)):
         st.rerun()
 
 

@@ -11,6 +11,9 @@ from vae.ui.learn import questions
 from vae.ui.learn.subject import Shown
 from vae.ui.text import plain, sentence
 
+# KaTeX breaks no line within brackets that grow.
+_FIXED = {r"\left[": r"\Big[", r"\right]": r"\Big]", r"\left(": r"\big(", r"\right)": r"\big)"}
+
 
 def is_hidden(lesson: Lesson, step: Step, shown: Shown) -> bool:
     """Whether what is to be seen waits for a guess."""
@@ -26,18 +29,26 @@ def show(lesson: Lesson, step: Step, shown: Shown) -> None:
         told = step.tell(shown.subject)
         st.markdown(told.text)
         if told.formula:
-            st.latex(told.formula)
+            _formula(told.formula)
         if step.predict:
             questions.predict(lesson, step.key, step.predict, shown)
         if not is_hidden(lesson, step, shown):
             for line in told.numbers:
-                st.latex(line)
+                _formula(line)
     except UserError as error:
         if step.text:
             st.markdown(step.text)
         st.warning(sentence(error))
-    if step.do:
+    if step.do and not is_hidden(lesson, step, shown):
         st.markdown(f"**Do.** {step.do}")
+
+
+def _formula(line: str) -> None:
+    r"""KaTeX that breaks where it must: only within a line of text it does, or at \qquad."""
+    for grows, fixed in _FIXED.items():
+        line = line.replace(grows, fixed)
+    for part in line.split(r"\qquad"):
+        st.markdown(rf"$\displaystyle {part.strip().removesuffix(',')}$")
 
 
 def turn(place: course.Place) -> None:

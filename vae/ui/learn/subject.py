@@ -4,8 +4,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from streamlit.delta_generator import DeltaGenerator
+
 from vae.data.dataset import to_unit
-from vae.lessons import gaussian_pair, trials
+from vae.lessons import course, gaussian_pair, trials
 from vae.lessons.board import N_DRAWS, Board
 from vae.lessons.gaussian_pair import Pair
 from vae.lessons.lesson import PAIR, Lesson
@@ -31,8 +33,14 @@ class Shown:
     index: int = 0
 
 
-def of(lesson: Lesson) -> Shown:
-    """The lesson's subject; ends the page, with a sentence, where there is no checkpoint."""
+def of(lesson: Lesson, picker: DeltaGenerator) -> Shown:
+    """The lesson's subject; ends the page, with a sentence, where there is no checkpoint.
+
+    Args:
+        lesson: that is told.
+        picker: where the field of the point shall stand.
+    """
+    is_plain = lesson is course.FIRST
     if lesson.subject == PAIR:
         now = plane.shown()
         if plane.PLANE not in now.pairs:
@@ -40,7 +48,8 @@ def of(lesson: Lesson) -> Shown:
         pair = now.pairs[plane.PLANE]
         return Shown(pair, tuple(tuple(values.flatten().tolist()) for values in pair))
     view = chosen_view()
-    index = point_picker(view.embedding)
+    with picker:
+        index = point_picker(view.embedding, "Picture" if is_plain else "Point")
     return Shown(_board(view, index), (view.key, index), view, index)
 
 

@@ -135,7 +135,7 @@ export class Handles {
     // While q follows the pointer it lies under it.
     const isFree = !this.shared.settings.values.follow && !this.map.isLasso;
     this.elements.forEach((handle, i) => {
-      handle.hidden = i > 0 && !(dims && dims.length >= i);
+      handle.hidden = i > 0 && (this.shared.scene.only !== null || !(dims && dims.length >= i));
       if (handle.hidden) return;
       handle.style.pointerEvents = isFree ? "auto" : "none";
       const [x, y] = this.placeOf(i, axes);

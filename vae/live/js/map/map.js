@@ -244,7 +244,7 @@ export class MapLayer {
     if (plane) {
       marks.mark("chosen", null);
       marks.mark("near", null);
-      marks.drawQ(axes, plane, selection.q);
+      marks.drawQ(axes, plane, selection.q, this.shared.scene.only === null);
       marks.drawTour(axes, plane, this.tour);
       this.handles.draw(axes);
       this.loupe.draw(axes, plane, selection.q, points);
