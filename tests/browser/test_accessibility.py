@@ -5,7 +5,8 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.driver import settled
 from playwright.sync_api import expect
 
-PAGES = ("", "traverse", "points", "inference", "diagnose", "train", "compare", "gaussians")
+PAGES = ("", "traverse", "points", "inference", "diagnose", "train", "compare", "learn")
+PAGES += ("gaussians",)
 
 
 @pytest.mark.parametrize("page_name", PAGES)

@@ -14,7 +14,8 @@ FOCUSED = """() => {
 # What a hand can reach, in the order of the page: the pages, what is selected, the map, the panel.
 ORDER = (
     *("Skip to main content", "Explore", "Traverse", "Points", "Inference", "Diagnose", "Train"),
-    *("Compare", "Gaussians", "Checkpoint", "Data", "label", "Point, 0 to 358", "Zoom in", "Pan"),
+    *("Compare", "Learn", "Gaussians", "Checkpoint", "Data", "label", "Point, 0 to 358", "Zoom in"),
+    "Pan",
     *("Lasso Select", "the mean of q: drag it, or use the arrow keys", "sigma along x"),
     *("sigma along y", "q", "posterior", "prior", "manifold", "Follow", "Manifold", "Draw"),
     *("μ₁", "μ₁, as a number", "σ₁", "σ₁, as a number", "μ₂", "σ₂", "KL(q, p)", "nats", "recon"),

@@ -11,7 +11,10 @@ from vae.data import catalogue
 from vae.runs import job
 from vae.runs.checkpoint import open_run
 
-PAGES = ("explore", "points", "inference", "diagnose", "traverse", "compare", "gaussians", "train")
+PAGES = (
+    *("explore", "points", "inference", "diagnose", "traverse"),
+    *("compare", "gaussians", "train", "learn"),
+)
 
 
 @pytest.fixture(scope="module")

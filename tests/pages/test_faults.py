@@ -10,7 +10,10 @@ from vae.ui import frame
 from vae.ui.faults import SENTENCE
 from vae.ui.train import charts
 
-PAGES = ("explore", "points", "traverse", "train", "inference", "gaussians", "diagnose", "compare")
+PAGES = (
+    *("explore", "points", "traverse", "train", "inference"),
+    *("gaussians", "diagnose", "compare", "learn"),
+)
 
 
 def broken(*arguments, **options):

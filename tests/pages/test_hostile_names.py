@@ -20,7 +20,10 @@ LITERAL = {
     *("data", "columns", "page", "page_script_hash", "query_string", "mixed_data", "alt", "json"),
     *("bytes", "arrow_data", "class_name", "component_name", "file_name", "selection_mode"),
 }
-PAGES = ("explore", "points", "traverse", "compare", "diagnose", "inference", "gaussians", "train")
+PAGES = (
+    *("explore", "points", "traverse", "compare", "diagnose"),
+    *("inference", "gaussians", "train", "learn"),
+)
 
 
 def strings(message: Message, field: str = "") -> Iterator[tuple[str, str]]:

@@ -29,6 +29,7 @@ SHOWN = {
     "traverse": (0, 1),
     "train": (6, 1),
     "inference": (6, 3),
+    "learn": (0, 1),
     "gaussians": (0, 0),  # it needs none
     "diagnose": (8, 2),
     "compare": (0, 0),  # it needs two

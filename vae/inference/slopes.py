@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call
 
 from vae.core import gaussian
 from vae.core.model import VAE
@@ -59,22 +59,21 @@ def slopes(model: VAE, x: Tensor, eps: Tensor) -> Slopes:
         eps: standard normal noise, shape (L, D).
 
     Raises:
-        UserError: a network without a weight that the loss depends on, or that torch cannot
-            differentiate forwards; or as `gradient_estimates`.
+        UserError: a network without a weight that the loss depends on, or as `gradient_estimates`.
     """
     of_draws = _gradients(model, x, eps, torch.full((len(eps),), 1 / len(eps)))
     places = _most_pulled(of_draws[0], "encoder"), _most_pulled(of_draws[1], "decoder")
 
-    (mu, logvar), (mu_by_w, logvar_by_w) = _along(
+    (mu, mu_by_w), (logvar, logvar_by_w) = _along(
         model.encoder, places[0], lambda network: tuple(v[0] for v in network(x[None]))
     )
     estimates = gradient_estimates(model, x, mu, logvar, eps)
     z = gaussian.reparameterise(mu, logvar, eps.to(mu))  # (L, D)
 
-    def log_likelihood_of(network: Callable[[Tensor], Tensor]) -> Tensor:
-        return model.likelihood.log_prob(x, network(z)).sum((-3, -2, -1))
+    def log_likelihood_of(network: Callable[[Tensor], Tensor]) -> tuple[Tensor]:
+        return (model.likelihood.log_prob(x, network(z)).sum((-3, -2, -1)),)
 
-    _, by_theta = _along(model.decoder, places[1], log_likelihood_of)
+    ((_, by_theta),) = _along(model.decoder, places[1], log_likelihood_of)
 
     def at_the_places(gradients: _Gradients) -> list[float]:
         return [float(g[name][at]) for g, (name, at) in zip(gradients, places, strict=True)]
@@ -144,21 +143,25 @@ def _most_pulled(gradients: dict[str, Tensor], which: str) -> _Weight:
 
 
 def _along(
-    network: nn.Module, weight: _Weight, of: Callable[[Callable[..., Any]], Any]
-) -> tuple[Any, Any]:
-    """What `of` makes of the network, and its derivative with respect to the one weight."""
+    network: nn.Module, weight: _Weight, of: Callable[[Callable[..., Any]], tuple[Tensor, ...]]
+) -> list[tuple[Tensor, Tensor]]:
+    """Each tensor that `of` makes of the network, and its derivative by the one weight.
+
+    Autograd goes backwards, from one number to all weights; from one weight to all numbers it comes
+    by going back twice: what it gives is linear in what it was given, with the derivative as slope.
+    """
     name, place = weight
-    parameter = network.get_parameter(name)
-    direction = torch.zeros_like(parameter)
-    direction[place] = 1
-
-    def changed(values: Tensor) -> Any:
-        return of(lambda *inputs: functional_call(network, {name: values}, inputs))
-
-    try:
-        with torch.no_grad():
-            value, slope = jvp(changed, (parameter.detach(),), (direction,))[:2]
-            return value, slope
-    except (NotImplementedError, RuntimeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"torch cannot differentiate this network forwards: {first}") from None
+    copy = network.get_parameter(name).detach().clone().requires_grad_()
+    found = []
+    with torch.enable_grad():
+        for values in of(lambda *inputs: functional_call(network, {name: copy}, inputs)):
+            given, back = torch.zeros_like(values, requires_grad=True), None
+            if values.requires_grad:  # else nothing of it is of the copy, or of any weight
+                (back,) = torch.autograd.grad(
+                    values, copy, given, create_graph=True, allow_unused=True
+                )
+            slope = torch.zeros_like(values)
+            if back is not None and back.requires_grad:
+                (slope,) = torch.autograd.grad(back[place], given, retain_graph=True)
+            found.append((values.detach(), slope))
+    return found

@@ -63,6 +63,7 @@ LESSON = Lesson(
             "a KL says.",
             r"\mathrm{KL}(q(z|x), p(z|x)) = E_q\left[ \log q(z|x) - \log p(z|x) \right]",
             _definition,
+            do="Choose other points: of which images is the posterior narrow, of which bent?",
         ),
         Step("bayes", "Bayes", Part.POSTERIOR, derived=_of(_BAYES)),
         Step(

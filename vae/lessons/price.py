@@ -162,6 +162,8 @@ LESSON = Lesson(
             "What does the chosen image cost in all?",
             lambda board: recon(board) + kl(board),
             lambda board: f"{recon(board):.2f} nats of recon + {kl(board):.2f} of KL.",
+            tolerance=0.003,
+            least=0.05,
         ),
         Question(
             "centre",

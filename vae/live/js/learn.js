@@ -16,7 +16,8 @@ import { el } from "./dom.js";
 
 const KEPT = "elbo-room-lessons";
 // What the arrow keys move, and what text is typed into.
-const OWN_KEYS = "input, textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio], [data-handle], .js-plotly-plot, table";
+const OWN_KEYS =
+  "input, textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio], [data-handle], .js-plotly-plot, table";
 
 /** The steps in one place of the page. */
 class Course {
@@ -42,7 +43,11 @@ class Course {
     const had = this.element.contains(focused(this.element));
     const buttons = steps.map(({ key, title }, i) => {
       const isLast = i === steps.length - 1;
-      const made = el("button", { type: "button", title, "aria-label": `${i + 1}. ${title}` }, isLast ? "?" : `${i + 1}`);
+      const made = el(
+        "button",
+        { type: "button", title, "aria-label": `${i + 1}. ${title}` },
+        isLast ? "?" : `${i + 1}`,
+      );
       if (seen.includes(key)) made.classList.add("seen");
       if (key === step) made.setAttribute("aria-current", "step");
       made.addEventListener("click", () => this.go(key));

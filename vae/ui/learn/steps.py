@@ -1,5 +1,7 @@
 """A step as it is read: its text, what to predict, its formula and numbers, what to do."""
 
+import re
+
 import streamlit as st
 
 from vae.errors import UserError
@@ -13,6 +15,9 @@ from vae.ui.text import plain, sentence
 
 # KaTeX breaks no line within brackets that grow.
 _FIXED = {r"\left[": r"\Big[", r"\right]": r"\Big]", r"\left(": r"\big(", r"\right)": r"\big)"}
+
+
+_DIFFERENCE = re.compile(r"\((?:x|\\mu_1)-\\mu_[12]\)")  # which shall stay on one line
 
 
 def is_hidden(lesson: Lesson, step: Step, shown: Shown) -> bool:
@@ -47,6 +52,7 @@ def _formula(line: str) -> None:
     r"""KaTeX that breaks where it must: only within a line of text it does, or at \qquad."""
     for grows, fixed in _FIXED.items():
         line = line.replace(grows, fixed)
+    line = _DIFFERENCE.sub(r"{\g<0>}", line)
     for part in line.split(r"\qquad"):
         st.markdown(rf"$\displaystyle {part.strip().removesuffix(',')}$")
 

@@ -41,7 +41,8 @@ export class Machine {
     const name = isPlain ? `Picture ${index}: ${point.label}` : `Point ${index}, label ${point.label}`;
     this.title.textContent = drawing ? "Your drawing" : name;
     this.given.canvas.hidden = drawing !== null;
-    const given = point.x || image ? (isPlain ? "the picture" : "x") : `${isPlain ? "the picture" : "x"} is not at hand`;
+    const given =
+      point.x || image ? (isPlain ? "the picture" : "x") : `${isPlain ? "the picture" : "x"} is not at hand`;
     this.givenText.textContent = drawing ? "draw here" : given;
     this.meanText.textContent = isPlain ? "made from its place" : "E[x|z = μ]";
   }
