@@ -6,7 +6,7 @@ from vae.lessons.board import Board
 from vae.lessons.kl_steps import number
 from vae.lessons.lesson import POINT, Lesson, Part, Question, Step
 
-_MOST = 2000  # pictures whose neighbours are looked up
+_MOST = 1000  # pictures whose neighbours are looked up
 YES, NO = "yes", "no"
 
 

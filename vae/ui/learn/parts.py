@@ -94,7 +94,7 @@ def _dragged(is_hidden: bool, shown: Shown) -> None:
     """The plane; as soon as another pair is on it, the whole page is told anew."""
     gaussians.style()
     now = gaussians.shown()
-    left, right = st.columns([1.38, 1], gap="small")
+    left, right = st.columns([1.5, 1], gap="small")
     with left:
         gaussians.plane()
         st.caption("P and Q at 1 and 2 σ: drag a mean, or an axis by its end.")
