@@ -4,8 +4,9 @@ import streamlit as st
 
 from vae.lessons import course
 from vae.lessons.course import Place
+from vae.lessons.gaussian_pair import Pair
 from vae.ui import frame, heading
-from vae.ui.learn import parts, progress, questions, steps, subject
+from vae.ui.learn import pair, parts, progress, questions, steps, subject
 from vae.ui.learn import place as places
 from vae.ui.session import widgets
 
@@ -39,6 +40,7 @@ def main() -> None:
         is_hidden = step is not None and steps.is_hidden(lesson, step, shown)
         parts.show(lesson, beside, shown, is_hidden)
     places.publish(place)
+    pair.publish(shown.subject if isinstance(shown.subject, Pair) else None)
 
 
 def choose(place: Place) -> None:

@@ -122,6 +122,23 @@ def test_the_pair_that_was_dragged_on_gaussians_is_that_of_the_lesson(page):
     assert "Right." in answer(page, "value", round(float(found), 2))
 
 
+def test_a_link_opens_the_lesson_with_its_pair(page):
+    place = Place("closed-form", "mahalanobis")
+    follow(page, place, pair="1,0,1,0,1,0,2,4,0,0.25")
+    assert "= 16.250" in text(page)  # 1 / 4 + 4 / 0.25
+    assert page.query_params["pair"] == "1,0,1,0,1,0,2,4,0,0.25"
+    for nonsense, said in (
+        ("1,0,1,0,1", "it has 5 numbers and needs 10"),
+        ("1,0,1,9,1,0,2,4,0,0.25", "s12 of P (=9) must lie between -1 and 1"),
+        ("a,b", "The link's pair is none"),
+    ):
+        follow(page, place, pair=nonsense)
+        assert [w for w in page.main.warning if said in w.value.replace("\\", "")]
+        assert "= 16.250" in text(page)
+    follow(page, Place("price", "kl"))
+    assert "pair" not in page.query_params
+
+
 def test_the_first_lesson_shows_the_pictures_alone(page):
     def panel() -> dict[str, Any]:
         (told,) = (p for p in LivePanel(page)._panels if '"chart"' in p.json)

@@ -16,7 +16,7 @@ from vae.training.trainer import fit
 DATA = "digits"  # comes with scikit-learn: no download
 BETAS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 30.0)
 FREE_BITS = (0.0, 0.25, 0.5, 1.0)
-_EPOCHS = 30
+EPOCHS = 16
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def trial(beta: float, free_bits: float = 0.0) -> Trial:
     """
     train, test = catalogue.load(DATA, "train"), catalogue.load(DATA, "test")
     config = TrainConfig(
-        dataset=DATA, epochs=_EPOCHS, learning_rate=5e-3, beta=beta, free_bits=free_bits
+        dataset=DATA, epochs=EPOCHS, learning_rate=5e-3, beta=beta, free_bits=free_bits
     )
     generator = torch.Generator().manual_seed(0)
     model = VAE(ModelConfig(image_shape=train.image_shape, hidden=(64,)), generator)

@@ -9,6 +9,7 @@ import torch
 from vae.analysis.diagnosis import COLLAPSED
 from vae.errors import UserError
 from vae.figures import explore, lessons
+from vae.lessons import trials
 from vae.lessons.board import Board
 from vae.lessons.gaussian_pair import Pair
 from vae.lessons.lesson import Lesson, Part, Step
@@ -240,8 +241,8 @@ def _trials(step: Step, shown: Shown, is_hidden: bool) -> None:
     with right:
         _verdict(found)
     st.caption(
-        "The held-out digits in the plane of a model that was trained here, 64 hidden units and 30 "
-        "epochs; the prior dotted. Nothing of it is kept."
+        "The held-out digits in the plane of a model that was trained here, 64 hidden units and "
+        f"{trials.EPOCHS} epochs; the prior dotted. Nothing of it is kept."
     )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from streamlit.delta_generator import DeltaGenerator
 
 from vae.data.dataset import to_unit
-from vae.lessons import course, gaussian_pair, trials
+from vae.lessons import course, trials
 from vae.lessons.board import N_DRAWS, Board
 from vae.lessons.gaussian_pair import Pair
 from vae.lessons.lesson import PAIR, Lesson
 from vae.lessons.trials import Trial
-from vae.ui.gaussians import plane
+from vae.ui.learn import pair
 from vae.ui.results import inference, waiting
 from vae.ui.view import View, chosen_view, point_picker
 
@@ -42,11 +42,8 @@ def of(lesson: Lesson, picker: DeltaGenerator) -> Shown:
     """
     is_plain = lesson is course.FIRST
     if lesson.subject == PAIR:
-        now = plane.shown()
-        if plane.PLANE not in now.pairs:
-            now.put(plane.PLANE, gaussian_pair.tilted(2))
-        pair = now.pairs[plane.PLANE]
-        return Shown(pair, tuple(tuple(values.flatten().tolist()) for values in pair))
+        found = pair.current()
+        return Shown(found, tuple(tuple(values.flatten().tolist()) for values in found))
     view = chosen_view()
     with picker:
         index = point_picker(view.embedding, "Picture" if is_plain else "Point")
