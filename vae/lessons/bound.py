@@ -36,13 +36,19 @@ def _definition(board: Board) -> tuple[str, ...]:
     return (rf"\mathrm{{KL}}(q(z|x), p(z|x)) = {number(found.gap)} \text{{ nats}}",)
 
 
+def best_elbo(board: Board) -> float:
+    """What the ELBO would be if the encoder found the best Gaussian, in nats."""
+    return board.inference.elbo + board.gap_split.amortisation
+
+
 def _closing(board: Board) -> tuple[str, ...]:
     found, split = board.inference, board.gap_split
+    best = best_elbo(board)
     return (
         rf"\text{{encoder's }} q: \quad {number(found.log_px)} = {number(found.elbo)} + "
         rf"{number(found.gap)}",
-        rf"\text{{best Gaussian: }} \quad {number(found.log_px)} \approx "
-        rf"{number(found.log_px - split.approximation)} + {number(split.approximation)}",
+        rf"\text{{best Gaussian: }} \quad {number(best + split.approximation)} = "
+        rf"{number(best)} + {number(split.approximation)}",
     )
 
 
@@ -126,7 +132,7 @@ LESSON = Lesson(
         Question(
             "elbo",
             "If the encoder found the best Gaussian for it, what would its ELBO be?",
-            lambda board: board.inference.log_px - board.gap_split.approximation,
+            best_elbo,
             lambda board: (
                 f"log p(x) less the {board.gap_split.approximation:.2f} nats that no "
                 "Gaussian can win."

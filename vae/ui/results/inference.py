@@ -130,6 +130,8 @@ def gradients(view: View, index: int, found: Inference, n: int, seed: int) -> Gr
 
 def slopes(view: View, index: int, n: int) -> Slopes:
     """The gradients of one weight of each network over n draws. Raises UserError."""
+    if not view.has_encoder:
+        raise UserError(f"{view.run.name} has no encoder, so there is no weight of it to look at")
 
     def compute(progress: Progress) -> Slopes:
         eps = noise_of_points([index], n, view.embedding.latent_dim, 0)[:, 0]
