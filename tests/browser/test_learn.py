@@ -52,7 +52,7 @@ def test_a_lesson_is_walked_by_keyboard_and_the_browser_keeps_what_was_done(new_
             wrong = next(choice for choice in question.choices if choice != truth)
         else:
             wrong = truth + 3
-        for given, said in ((wrong, "No. "), (truth, "Right. ")):
+        for given, said in ((wrong, "No, "), (truth, "Right, ")):
             answer(page, fields, question, given)
             sentence = f"{said}{question.judge(pair, given).sentence}"
             expect(page.get_by_text(sentence, exact=False)).to_be_visible()

@@ -83,7 +83,7 @@ def test_a_guess_stands_beside_the_truth(page, checkpoints):
     embedding = checkpoint.open_run(checkpoints / "tiny").load_embedding()
     recon, kl = embedding.recon[0], embedding.kl[0]
     assert recon > kl
-    said = f"You said KL. recon: recon is {recon:.2f} nats, KL {kl:.2f}."
+    said = f"You said KL; it is recon: recon is {recon:.2f} nats, KL {kl:.2f}."
     assert said in text(page)
     assert ":material/close:" in text(page)
     assert rf"mathrm{{KL}} = {kl:.3f}" in text(page)
@@ -104,13 +104,13 @@ def test_an_answer_is_checked_against_the_point_that_is_chosen(page, checkpoints
     follow(page, Place("price", QUESTIONS))
     total = [round(float(v), 3) for v in embedding.neg_elbo]
     other = int(np.abs(np.array(total) - total[0]).argmax())
-    assert f"No. {total[0]:.2f} nats: " in answer(page, "total", total[other])
-    assert f"Right. {total[0]:.2f} nats: " in answer(page, "total", total[0])
+    assert f"No, it is {total[0]:.2f} nats: " in answer(page, "total", total[other])
+    assert f"Right, it is {total[0]:.2f} nats: " in answer(page, "total", total[0])
     assert Steps(page).data["right"] == ["total"]
     follow(page, Place("price", QUESTIONS), point=str(other))
-    assert "Right." not in text(page)  # that was of another point
+    assert "Right, " not in text(page)  # that was of another point
     assert Steps(page).data["right"] == []
-    assert f"Right. {total[other]:.2f} nats: " in answer(page, "total", total[other])
+    assert f"Right, it is {total[other]:.2f} nats: " in answer(page, "total", total[other])
 
 
 def test_the_pair_that_was_dragged_on_gaussians_is_that_of_the_lesson(page):
@@ -119,7 +119,7 @@ def test_the_pair_that_was_dragged_on_gaussians_is_that_of_the_lesson(page):
     page.switch_page("pages/learn.py").run()
     follow(page, Place("closed-form", QUESTIONS))
     found = LESSONS["closed-form"].questions[0].answer(gaussian_pair.near_singular(2))
-    assert "Right." in answer(page, "value", round(float(found), 2))
+    assert "Right, " in answer(page, "value", round(float(found), 2))
 
 
 def test_a_link_opens_the_lesson_with_its_pair(page):

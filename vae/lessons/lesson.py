@@ -77,7 +77,7 @@ class Question:
         else:
             allowed = max(self.least, self.tolerance * abs(answer))
             is_right = math.isfinite(float(given)) and abs(float(given) - answer) <= allowed
-        return Verdict(is_right, f"{self.said(answer)}: {self.why(subject)}")
+        return Verdict(is_right, f"it is {self.said(answer)}: {self.why(subject)}")
 
     def said(self, value: float | str) -> str:
         """An answer in words."""
@@ -89,7 +89,7 @@ class Verdict(NamedTuple):
 
     Attributes:
         is_right: whether it is.
-        sentence: the right answer, and where it comes from.
+        sentence: the right answer and where it comes from, to stand behind a comma.
     """
 
     is_right: bool

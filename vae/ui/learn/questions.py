@@ -24,11 +24,11 @@ def predict(lesson: Lesson, step: str, question: Question, shown: Shown) -> None
     verdict = question.judge(shown.subject, given[0]) if given[0] is not None else None
     truth = question.said(question.answer(shown.subject))
     if given[0] is None:
-        _say(f"{truth}: {question.why(shown.subject)}")
+        _say(f"It is {truth}: {question.why(shown.subject)}")
     else:
         assert verdict is not None
         said = question.said(given[0])
-        _say(f"You said {said}. {verdict.sentence}", verdict.is_right)
+        _say(f"You said {said}; {verdict.sentence}", verdict.is_right)
 
 
 def ask(lesson: Lesson, shown: Shown) -> None:
@@ -39,7 +39,7 @@ def ask(lesson: Lesson, shown: Shown) -> None:
         _form(lesson, "", question, shown, "Check")
         if given is not None and given[0] is not None:
             verdict = question.judge(shown.subject, given[0])
-            _say(f"{'Right' if verdict.is_right else 'No'}. {verdict.sentence}", verdict.is_right)
+            _say(f"{'Right' if verdict.is_right else 'No'}, {verdict.sentence}", verdict.is_right)
 
 
 def right(lesson: Lesson, shown: Shown) -> list[str]:

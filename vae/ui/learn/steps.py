@@ -1,6 +1,7 @@
 """A step as it is read: its text, what to predict, its formula and numbers, what to do."""
 
 import re
+from collections.abc import Iterator
 
 import streamlit as st
 
@@ -17,6 +18,7 @@ from vae.ui.text import plain, sentence
 _FIXED = {r"\left[": r"\Big[", r"\right]": r"\Big]", r"\left(": r"\big(", r"\right)": r"\big)"}
 
 
+_TEXT = r"\text{"
 _DIFFERENCE = re.compile(r"\((?:x|\\mu_1)-\\mu_[12]\)")  # which shall stay on one line
 
 
@@ -49,12 +51,35 @@ def show(lesson: Lesson, step: Step, shown: Shown) -> None:
 
 
 def _formula(line: str) -> None:
-    r"""KaTeX that breaks where it must: only within a line of text it does, or at \qquad."""
+    r"""KaTeX, with its words as words of the page; it breaks at \qquad, at words and relations."""
     for grows, fixed in _FIXED.items():
         line = line.replace(grows, fixed)
     line = _DIFFERENCE.sub(r"{\g<0>}", line)
     for part in line.split(r"\qquad"):
-        st.markdown(rf"$\displaystyle {part.strip().removesuffix(',')}$")
+        pieces = (
+            plain(text) if is_text else rf"$\displaystyle {text.strip().removesuffix(',')}$"
+            for is_text, text in _pieces(part)
+            if text.strip()
+        )
+        st.markdown(" ".join(pieces))
+
+
+def _pieces(line: str) -> Iterator[tuple[bool, str]]:
+    r"""The words that stand in a formula's \text{}, and what stands between them: (is it text, it).
+
+    Words within a fraction, a brace or the like are left to KaTeX.
+    """
+    depth = start = place = 0
+    while place < len(line):
+        if depth == 0 and line.startswith(_TEXT, place):
+            yield False, line[start:place]
+            end = line.index("}", place)
+            yield True, line[place + len(_TEXT) : end]
+            start = place = end + 1
+            continue
+        depth += {"{": 1, "}": -1}.get(line[place], 0)
+        place += 1
+    yield False, line[start:]
 
 
 def turn(place: course.Place) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from vae.core.gaussian import noise_of_points
 from vae.data.dataset import to_unit
+from vae.errors import UserError
 from vae.figures.inference import Window, window
 from vae.inference import annealing, estimators, gap
 from vae.inference import slopes as weights
