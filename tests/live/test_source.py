@@ -9,7 +9,10 @@ import pytest
 from vae.figures import explore as figures
 from vae.live import constants, pack, source
 
-ENTRIES = ("streamlit.js", "page.js", "gaussians/streamlit.js", "caption.js", "learn.js")
+ENTRIES = (
+    *("streamlit.js", "page.js", "gaussians/streamlit.js", "caption.js", "learn.js"),
+    "stage/stage.js",
+)
 
 
 @pytest.fixture

@@ -22,10 +22,14 @@ class LivePanel:
         return [element.proto for element in self.app.get("bidi_component")]
 
     @property
-    def _panels(self) -> list[Any]:
-        """Other components are told a list, or no model."""
+    def _told(self) -> list[Any]:
+        """Of the components that are told an object; captions are told a list."""
         told = [proto for proto in self._protos if proto.WhichOneof("data") == "json"]
-        return [proto for proto in told if '"model"' in proto.json]
+        return [proto for proto in told if proto.json.startswith("{")]
+
+    @property
+    def _panels(self) -> list[Any]:
+        return [proto for proto in self._told if '"model"' in proto.json]
 
     @property
     def is_there(self) -> bool:

@@ -20,7 +20,7 @@ class Steps(LivePanel):
 
     @property
     def _proto(self) -> Any:
-        (found,) = (proto for proto in self._panels if '"steps"' in proto.json)
+        (found,) = (proto for proto in self._told if '"steps"' in proto.json)
         return found
 
 
@@ -141,7 +141,7 @@ def test_a_link_opens_the_lesson_with_its_pair(page):
 
 def test_the_first_lesson_shows_the_pictures_alone(page):
     def panel() -> dict[str, Any]:
-        (told,) = (p for p in LivePanel(page)._panels if '"chart"' in p.json)
+        (told,) = (p for p in LivePanel(page)._told if '"chart"' in p.json)
         return json.loads(told.json)
 
     assert panel()["only"] == []

@@ -12,7 +12,10 @@ KEY = "stage"
 ZOOM = 1.7  # from 12 px, the smallest type of a page, to 20
 _SHOWN = "_on_stage"
 _ASKED = "_stop"  # {"page": ..., "query": ...}: where the next run shall go
-PAGES = ("explore", "traverse", "points", "inference", "diagnose", "train", "compare", "gaussians")
+PAGES = (
+    *("explore", "traverse", "points", "inference", "diagnose", "train", "compare"),
+    *("learn", "gaussians"),
+)
 # The stops that come with the app.
 TOUR = (
     ("Where the digits live", "explore", "run=mnist-2d&data=mnist+held-out&point=33&manifold=1"),
@@ -20,6 +23,7 @@ TOUR = (
     ("How far one Gaussian is from another", "gaussians", "run=mnist-2d"),
     ("What it costs, picture by picture", "points", "run=mnist-2d&data=mnist+held-out&point=33"),
     ("Eight by eight pixels will do", "explore", "run=digits-2d&data=digits+held-out&point=100"),
+    ("Why the KL needs no integral", "learn", "run=mnist-2d&lesson=closed-form"),
     ("Is it healthy?", "diagnose", "run=mnist-10d&data=mnist+held-out"),
 )
 
