@@ -123,7 +123,7 @@ LESSON = Lesson(
                 "Take any picture and its nearest neighbour on the map. In how many cases of 100 "
                 "do both show the same kind of thing?",
                 agreement,
-                lambda board: "counted over the pictures of the map.",
+                lambda board: f"counted over {min(_MOST, len(board.embedding)):,} of the pictures.",
                 tolerance=0.1,
                 least=5,
                 unit="of 100",

@@ -18,6 +18,7 @@ from vae.ui.text import plain, sentence
 _FIXED = {r"\left[": r"\Big[", r"\right]": r"\Big]", r"\left(": r"\big(", r"\right)": r"\big)"}
 
 
+_OPEN = re.compile(r"^[+=<]|[+=<-]$")
 _TEXT = r"\text{"
 _DIFFERENCE = re.compile(r"\((?:x|\\mu_1)-\\mu_[12]\)")  # which shall stay on one line
 
@@ -57,11 +58,18 @@ def _formula(line: str) -> None:
     line = _DIFFERENCE.sub(r"{\g<0>}", line)
     for part in line.split(r"\qquad"):
         pieces = (
-            plain(text) if is_text else rf"$\displaystyle {text.strip().removesuffix(',')}$"
+            plain(text)
+            if is_text
+            else rf"$\displaystyle {_OPEN.sub(_with_room, text.strip(' ,'))}$"
             for is_text, text in _pieces(part)
             if text.strip()
         )
         st.markdown(" ".join(pieces))
+
+
+def _with_room(sign: re.Match[str]) -> str:
+    """A sign at an end keeps its distance only from something, be it empty."""
+    return f"{sign[0]} {{}}" if sign.end() == len(sign.string) else f"{{}} {sign[0]}"
 
 
 def _pieces(line: str) -> Iterator[tuple[bool, str]]:
