@@ -36,7 +36,7 @@ def main() -> None:
         with listed:
             progress.steps(place, questions.right(lesson, shown))
     with right:
-        beside = step or lesson.steps[-1]
+        beside = step or lesson.by_key[lesson.beside]
         is_hidden = step is not None and steps.is_hidden(lesson, step, shown)
         parts.show(lesson, beside, shown, is_hidden)
     places.publish(place)

@@ -310,6 +310,7 @@ def test_a_lesson_has_all_that_a_class_hour_needs(key):
     assert [step for step in lesson.steps if step.do]
     assert {step.part for step in lesson.steps} <= set(Part.ALL)
     assert len(lesson.by_key) == len(lesson.steps)
+    assert lesson.beside in lesson.by_key
 
 
 def test_the_glossary_says_which_note_swaps_theta_and_phi():

@@ -147,6 +147,7 @@ class Lesson:
         steps: in order.
         questions: three, at its end.
         teacher: ten lines for whoever teaches it.
+        beside: the step whose part stands beside the questions; the last one if none is named.
     """
 
     key: str
@@ -158,11 +159,14 @@ class Lesson:
     steps: tuple[Step, ...]
     questions: tuple[Question, ...]
     teacher: tuple[str, ...]
+    beside: str = ""
     by_key: dict[str, Step] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.symbols if name not in GLOSSARY]:
             raise UserError(f"the glossary has no {', '.join(unknown)}: add it there")
+        if not self.beside:
+            object.__setattr__(self, "beside", self.steps[-1].key)
         object.__setattr__(self, "by_key", {step.key: step for step in self.steps})
 
     def step(self, key: str) -> Step:

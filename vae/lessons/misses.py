@@ -206,6 +206,7 @@ LESSON = Lesson(
             least=0.1,
         ),
     ),
+    beside="amortisation",
     teacher=(
         "Open mnist-2d at point 33: a 4 whose encoder's q lies among the zeros.",
         "Let the class draw the posterior they expect before you show the contours.",

@@ -185,6 +185,7 @@ LESSON = Lesson(
             least=0.02,
         ),
     ),
+    beside="sum",
     teacher=(
         "Tell it as a story of two people who share a decoder and pay by the nat.",
         "Begin at the ledger below the machine; cover nothing, but speak of recon first.",

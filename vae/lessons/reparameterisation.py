@@ -217,6 +217,7 @@ LESSON = Lesson(
             (PHI, THETA, NEITHER),
         ),
     ),
+    beside="after",
     teacher=(
         "Draw both graphs on the board before you open the page; numbers come second.",
         "Let somebody follow the arrow back from L with a finger and say where it stops.",

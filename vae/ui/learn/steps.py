@@ -58,11 +58,9 @@ def _formula(line: str) -> None:
     line = _DIFFERENCE.sub(r"{\g<0>}", line)
     for part in line.split(r"\qquad"):
         pieces = (
-            plain(text)
-            if is_text
-            else rf"$\displaystyle {_OPEN.sub(_with_room, text.strip(' ,'))}$"
+            plain(text) if is_text else rf"$\displaystyle {_OPEN.sub(_with_room, text)}$"
             for is_text, text in _pieces(part)
-            if text.strip()
+            if text
         )
         st.markdown(" ".join(pieces))
 
@@ -80,14 +78,14 @@ def _pieces(line: str) -> Iterator[tuple[bool, str]]:
     depth = start = place = 0
     while place < len(line):
         if depth == 0 and line.startswith(_TEXT, place):
-            yield False, line[start:place]
+            yield False, line[start:place].strip(" ,")
             end = line.index("}", place)
-            yield True, line[place + len(_TEXT) : end]
+            yield True, line[place + len(_TEXT) : end].strip()
             start = place = end + 1
             continue
         depth += {"{": 1, "}": -1}.get(line[place], 0)
         place += 1
-    yield False, line[start:]
+    yield False, line[start:].strip(" ,")
 
 
 def turn(place: course.Place) -> None:
