@@ -85,7 +85,7 @@ def test_a_deep_link_shows_the_frame_on_a_cold_server_too(new_page, server):
     server.restart()
     page = new_page("/points?run=sprites-2d&point=7")
     links = page.get_by_test_id("stSidebar").get_by_test_id("stPageLink-NavLink")
-    expect(links).to_have_count(8)
+    expect(links).to_have_count(9)
     expect(page.get_by_label("Checkpoint")).to_have_value(re.compile("^sprites-2d"))
     expect(page.get_by_text("Point 7, label")).to_be_visible()
     settled(page)

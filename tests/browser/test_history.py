@@ -9,7 +9,10 @@ from playwright.sync_api import Page, expect
 
 from vae.ui.faults import SENTENCE
 
-PAGES = ("Points", "Traverse", "Train", "Inference", "Gaussians", "Diagnose", "Compare", "Explore")
+PAGES = (
+    *("Points", "Traverse", "Train", "Inference", "Learn", "Gaussians", "Diagnose", "Compare"),
+    "Explore",
+)
 
 
 @pytest.fixture(scope="module")

@@ -133,3 +133,14 @@ def test_keys_that_are_typed_into_a_field_stay_there(new_page):
     name.press_sequentially("pal")
     expect(name).to_have_value("pal")
     expect(page.locator("html")).not_to_have_class("stage")
+
+
+def test_without_stops_the_arrows_turn_the_steps_of_a_lesson(new_page):
+    page = new_page("/learn?run=digits-2d&lesson=closed-form", new=True)
+    steps = page.get_by_role("button", name="Present")
+    steps.click()
+    expect(page.locator("html")).to_have_class("stage")
+    before = page.locator(".stMain h5").first.inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".stMain h5").first).not_to_have_text(before)
+    assert "step=" in page.url

@@ -7,6 +7,8 @@ import { linkOf, MOST_STOPS, readStops, viewAt, written } from "./stops.js";
 
 const KEPT = "elbo-room-stops"; // in the browser's storage
 const IDLE_MS = 3500; // then the bar goes
+/** @type {Record<string, number>} */
+const TURNS = { arrowright: 1, pagedown: 1, arrowleft: -1, pageup: -1 };
 const HELP = "← → stops · A adds this view · S lists · L laser · Esc leaves";
 
 /** One for the app, whichever page it shows. */
@@ -35,7 +37,8 @@ class Stage {
     this.dialog = el("dialog", { class: "stage-stops", "aria-label": "Stops" });
     document.body.append(this.bar, this.dialog, this.dot);
     const { signal } = this.end;
-    document.addEventListener("keydown", (event) => this.press(event), { signal });
+    // Before the page's own: on Learn the arrows turn to another step.
+    document.addEventListener("keydown", (event) => this.press(event), { signal, capture: true });
     document.addEventListener("pointermove", (event) => this.move(event), { signal });
     document.addEventListener(
       "fullscreenchange",
@@ -122,16 +125,19 @@ class Stage {
     const isTyping = from instanceof HTMLElement && (from.isContentEditable || from.matches("input, textarea, select"));
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey || this.dialog.open) return;
     const key = event.key.toLowerCase();
+    const by = TURNS[key];
+    // A lesson has steps of its own under these keys.
+    if (by && !this.stops.length && viewAt(location, this.pages).page === "learn") return;
     if (key === "p" && !this.isOn) this.enter();
     else if (!this.isOn) return;
     else if (key === "escape" || key === "p") this.leave();
-    else if (key === "arrowright" || key === "pagedown") this.step(1);
-    else if (key === "arrowleft" || key === "pageup") this.step(-1);
+    else if (by) this.step(by);
     else if (key === "a") this.add();
     else if (key === "s") this.list();
     else if (key === "l") this.point();
     else return;
     event.preventDefault();
+    event.stopPropagation();
   }
 
   /** @param {PointerEvent} event */
