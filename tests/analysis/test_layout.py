@@ -88,7 +88,7 @@ def test_neither_scale_nor_origin_matters():
     ],
     ids=["one place", "three places", "a line", "D = 1", "few", "D > N", "huge", "tiny", "outlier"],
 )
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [T_SNE, pytest.param(UMAP_LIKE, marks=pytest.mark.slow)])
 def test_degenerate_points_have_a_layout_all_the_same(kind, points):
     positions = layout(points, kind)
     assert positions.shape == (len(points), 2)

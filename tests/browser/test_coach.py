@@ -50,7 +50,9 @@ def test_it_is_not_shown_twice_but_whenever_it_is_asked_for(new_page):
     expect(page.locator(".coach")).to_be_hidden()
 
 
-@pytest.mark.parametrize("how", ["mouse", "keyboard", "finger"])
+@pytest.mark.parametrize(
+    "how", ["mouse", *(pytest.param(how, marks=pytest.mark.slow) for how in ("keyboard", "finger"))]
+)
 def test_a_word_says_what_it_means_and_where_it_comes_from(new_page, how):
     touch = {"has_touch": True} if how == "finger" else {}
     page = new_page("/?run=digits-2d&point=100", **touch)

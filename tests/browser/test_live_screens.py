@@ -101,7 +101,7 @@ def test_without_webgl_the_map_is_made_of_elements_and_the_panel_works(new_page,
     ("name", "query", "chart"),
     [
         pytest.param("traverse", "section=Between+points", None, marks=pytest.mark.slow),
-        ("points", "", "terms_scatter"),
+        pytest.param("points", "", "terms_scatter", marks=pytest.mark.slow),
         pytest.param("inference", "point=3", None, marks=pytest.mark.slow),
         pytest.param("diagnose", "check=Aggregate+posterior", None, marks=pytest.mark.slow),
         ("train", "", "film"),
@@ -132,7 +132,14 @@ def test_on_a_phone_what_is_decoded_stays_above_the_map(new_page):
 
 
 @pytest.mark.parametrize(
-    "name", ["traverse", "points", "inference", "diagnose", "train", "compare"]
+    "name",
+    [
+        *("points", "train", "learn"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("traverse", "inference", "diagnose", "compare")
+        ),
+    ],
 )
 def test_a_page_is_no_wider_than_a_phone(new_page, name):
     page = new_page(f"/{name}?run=digits-2d&point=100", **PHONE)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from browser.driver import Map, settled
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -46,6 +47,7 @@ def points_on_the_map(page: Page) -> list[float]:
     )
 
 
+@pytest.mark.slow
 def test_a_training_started_in_one_tab_is_seen_finished_in_another(new_page, server):
     first = new_page("/train")
     start(first, "from-a-tab", epochs=15)

@@ -107,7 +107,7 @@ each_attack = pytest.mark.parametrize(
 
 @each_attack
 def test_a_damaged_run_is_used_or_refused(run, name, attack):
-    attack_with(run, name, attack, n=15, derandomize=True)
+    attack_with(run, name, attack, n=8, derandomize=True)
 
 
 @pytest.mark.slow
