@@ -28,3 +28,8 @@ def test_images_of_the_same_bytes_are_told_apart():
     flat = np.arange(48, dtype=np.uint8)
     urls = {images.data_url(flat.reshape(shape)) for shape in ((1, 6, 8), (1, 8, 6), (3, 4, 4))}
     assert len(urls) == 3
+
+
+def test_what_damaged_weights_decode_to_is_a_picture_too():
+    picture = images.enlarged(np.array([[[np.nan, np.inf], [-np.inf, 0.5]]]), 2)
+    assert picture[..., 0].tolist() == [[0, 255], [0, 128]]

@@ -14,7 +14,7 @@ _MOST_KEPT = 20_000  # pictures of a table, of a kilobyte or so each
 
 
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:
-    """One image (C, H, W) in [0, 1] as uint8 (h, w, 3), each pixel a square block.
+    """One image (C, H, W) in [0, 1] as uint8 (h, w, 3), each pixel a square block; NaN is black.
 
     Args:
         image: grey or colour.
@@ -22,7 +22,7 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     """
     _, H, W = image.shape
     factor = max(1, round(side / max(H, W)))
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pixels = np.rint(np.nan_to_num(np.clip(image, 0, 1)) * 255).astype(np.uint8)
     pixels = np.broadcast_to(pixels, (3, H, W)).transpose(1, 2, 0)
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
