@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import streamlit as st
 
 from vae.analysis import answers
-from vae.live.recording import UnsupportedLayer
 from vae.ui import (
     charts,
     frame,
@@ -13,15 +12,13 @@ from vae.ui import (
     images,
     latent_map,
     live,
-    point,
     projection,
-    sliders,
     words,
 )
 from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
-from vae.ui.session import manual_q, selection, widgets
-from vae.ui.text import explained, plain
+from vae.ui.session import selection, widgets
+from vae.ui.text import plain
 from vae.ui.view import View, chosen_view, colours, point_picker
 
 frame.require("pages/explore.py")
@@ -40,27 +37,9 @@ def main() -> None:
         heading.answer(place, answers.where(view.embedding, index))
         whole_map(view, axes, index, is_live=not problem)
     with right:
-        if isinstance(problem, UnsupportedLayer):
-            st.caption(
-                f"The browser cannot run this model: {explained(problem)}. "
-                "The sliders below ask the server, on release."
-            )
-            sliders.show(view, axes, index)
-            point.card(view, index)
-        elif problem:
-            st.warning(f"Nothing can be decoded: {explained(problem)}.")
-            point.stored_terms(view, index)
-        else:
-            manual_q.forget_others(this := live.point_id(view, index))
-            if manual_q.is_unusable(this, view.embedding.latent_dim):
-                st.warning(
-                    f"The link's q is none: it takes {view.embedding.latent_dim} finite μ and as "
-                    "many σ above 0. Showing the encoder's."
-                )
-            live.panel(view, axes, index)
+        latent_map.beside(view, axes, index, problem)
+        if not problem:
             live.export_button(view)
-            if view.images is None:
-                point.missing_image(view)
 
 
 def controls(view: View) -> tuple[int, Projection | Layout]:

@@ -45,10 +45,7 @@ def main() -> None:
     heading.answer(place, answers.gap(index, found.gap, by_the_best))
     left, right = charts.columns()
     with left:
-        if found.exact:
-            posterior.neighbourhood(view, index, found, split)
-        else:
-            posterior.estimates_only(view, index, found)
+        posterior.shape(view, index, found, split)
     with right:
         posterior.pictures(view, index, found)
         searching = posterior.equation_8(found, split)

@@ -34,7 +34,10 @@ _LETTERS = str.maketrans({"−": "-", "μ": "mu", "σ": "sigma", "→": "to", "�
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """Images (..., C, H, W) in [0, 1] as uint8, (..., H, W) if grey, else (..., H, W, 3)."""
+    """Images (..., C, H, W) in [0, 1] as uint8, (..., H, W) if grey, else (..., H, W, 3).
+
+    NaN is black.
+    """
     found = np.rint(np.nan_to_num(np.clip(images, 0, 1)) * 255).astype(np.uint8)
     return found[..., 0, :, :] if images.shape[-3] == 1 else np.moveaxis(found, -3, -1)
 

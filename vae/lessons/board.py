@@ -1,6 +1,6 @@
 """Board: a point of a data set seen through a model, with all the numbers that lessons ask for."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,7 +35,6 @@ class Board:
         embedding: of the data set.
         index: of the point.
         x: its image, (C, H, W) in [0, 1]; None if it is not at hand.
-        name: of the checkpoint.
         infer, split, gradients_of, slopes_of, trial_of: how the numbers that take long are had, for
             who keeps them.
     """
@@ -44,17 +43,11 @@ class Board:
     embedding: Embedding
     index: int
     x: Tensor | None
-    name: str = ""
     infer: Callable[[], Inference] | None = None
     split: Callable[[], GapSplit] | None = None
     gradients_of: Callable[[], GradientEstimates] | None = None
     slopes_of: Callable[[], Slopes] | None = None
     trial_of: Callable[[float, float], Trial] = trials.trial
-
-    @property
-    def identity(self) -> Hashable:
-        """Another one where the numbers are."""
-        return self.name, self.embedding.dataset, self.embedding.split, self.index
 
     @property
     def image(self) -> Tensor:
@@ -150,6 +143,11 @@ class Board:
         """Seed 0, whose first draws are those behind the stored terms, (n, D)."""
         D = self.embedding.latent_dim
         return gaussian.noise_of_points([self.index], n, D, 0)[:, 0]
+
+
+def derived(place: int) -> Callable[[Board], DerivedStep]:
+    """For `Step.derived`: the step at a place of the loss's derivation, one of `loss_steps`'."""
+    return lambda board: board.loss_steps[place]
 
 
 def board(model: VAE, embedding: Embedding, index: int, images: Dataset | None) -> Board:

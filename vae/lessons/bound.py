@@ -1,15 +1,11 @@
 """Lesson: from Bayes' rule to the bound, and why a small loss closes the gap. Equation (8)."""
 
-from vae.lessons.board import Board
+from vae.lessons.board import Board, derived
 from vae.lessons.kl_steps import number
 from vae.lessons.lesson import POINT, Lesson, Part, Question, Step
 
 _BAYES, _AVERAGE, _BOUND, _CLOSED = range(4)
 NO_Z, SOME_Z = "log p(x)", "KL(q(z|x), p(z|x))"
-
-
-def _of(place: int):
-    return lambda board: board.loss_steps[place]
 
 
 def bayes_at(board: Board, scale: float) -> tuple[float, float, float]:
@@ -71,7 +67,7 @@ LESSON = Lesson(
             _definition,
             do="Choose other points: of which images is the posterior narrow, of which bent?",
         ),
-        Step("bayes", "Bayes", Part.POSTERIOR, derived=_of(_BAYES)),
+        Step("bayes", "Bayes", Part.POSTERIOR, derived=derived(_BAYES)),
         Step(
             "constant",
             "The term without z",
@@ -92,9 +88,9 @@ LESSON = Lesson(
                 (NO_Z, SOME_Z),
             ),
         ),
-        Step("average", "Three averages", Part.POSTERIOR, derived=_of(_AVERAGE)),
-        Step("bound", "The bound", Part.POSTERIOR, derived=_of(_BOUND)),
-        Step("closed-form", "One of them in closed form", Part.POSTERIOR, derived=_of(_CLOSED)),
+        Step("average", "Three averages", Part.POSTERIOR, derived=derived(_AVERAGE)),
+        Step("bound", "The bound", Part.POSTERIOR, derived=derived(_BOUND)),
+        Step("closed-form", "One of them in closed form", Part.POSTERIOR, derived=derived(_CLOSED)),
         Step(
             "closing",
             "Closing the gap",

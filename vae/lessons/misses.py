@@ -4,7 +4,7 @@ import torch
 
 from vae.errors import UserError
 from vae.inference.gap import N_WEIGHTS
-from vae.lessons.board import Board
+from vae.lessons.board import Board, derived
 from vae.lessons.kl_steps import number
 from vae.lessons.lesson import POINT, Lesson, Part, Question, Step
 
@@ -169,7 +169,7 @@ LESSON = Lesson(
             "tighter",
             "A tighter bound",
             Part.WEIGHTS,
-            derived=lambda b: b.loss_steps[_MANY_SAMPLES],
+            derived=derived(_MANY_SAMPLES),
         ),
     ),
     questions=(

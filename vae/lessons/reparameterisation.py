@@ -4,16 +4,12 @@ import math
 
 from torch import Tensor
 
-from vae.lessons.board import Board
+from vae.lessons.board import Board, derived
 from vae.lessons.kl_steps import number
 from vae.lessons.lesson import POINT, Lesson, Part, Question, Step
 
 _DRAWS, _GRADIENTS = 4, 5  # of `loss_steps`
 PHI, THETA, NEITHER = "φ", "θ", "neither"
-
-
-def _of(place: int):
-    return lambda board: board.loss_steps[place]
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
@@ -55,32 +51,26 @@ def _before(board: Board) -> tuple[str, ...]:
     )
 
 
+def _slope(weight: str, values: Tensor, autograd: float, exact: float | None) -> tuple[str, ...]:
+    """A weight's name, and what draws, torch and where there is one the integral say of it."""
+    integrated = "" if exact is None else rf" \qquad \text{{integrated: }} {number(exact)}"
+    return (
+        weight,
+        rf"{len(values):,} \text{{ draws: }} {_said(values)} \qquad "
+        rf"\text{{autograd: }} {number(autograd)}{integrated}",
+    )
+
+
 def _theta(board: Board) -> tuple[str, ...]:
     found = board.slopes
-    exact = (
-        rf" \qquad \text{{integrated: }} {number(found.theta_exact)}"
-        if (found.theta_exact is not None)
-        else ""
-    )
-    return (
-        rf"\theta = \text{{decoder }} {_tex(found.theta_name)}",
-        rf"{len(found.theta):,} \text{{ draws: }} {_said(found.theta)} \qquad "
-        rf"\text{{autograd: }} {number(found.theta_autograd)}{exact}",
-    )
+    weight = rf"\theta = \text{{decoder }} {_tex(found.theta_name)}"
+    return _slope(weight, found.theta, found.theta_autograd, found.theta_exact)
 
 
 def _phi(board: Board) -> tuple[str, ...]:
     found = board.slopes
-    exact = (
-        rf" \qquad \text{{integrated: }} {number(found.phi_exact)}"
-        if (found.phi_exact is not None)
-        else ""
-    )
-    return (
-        rf"\varphi = \text{{encoder }} {_tex(found.phi_name)}",
-        rf"{len(found.phi):,} \text{{ draws: }} {_said(found.phi)} \qquad "
-        rf"\text{{autograd: }} {number(found.phi_autograd)}{exact}",
-    )
+    weight = rf"\varphi = \text{{encoder }} {_tex(found.phi_name)}"
+    return _slope(weight, found.phi, found.phi_autograd, found.phi_exact)
 
 
 def _score(board: Board) -> tuple[str, ...]:
@@ -136,7 +126,7 @@ LESSON = Lesson(
             "mean",
             "The mean over L draws",
             Part.DRAWS,
-            derived=_of(_DRAWS),
+            derived=derived(_DRAWS),
             do="Ten draws, then ten thousand: the error falls as 1 over the root of L.",
         ),
         Step(
@@ -184,7 +174,7 @@ LESSON = Lesson(
                 unit="times",
             ),
         ),
-        Step("clouds", "Draw by draw", Part.CLOUDS, derived=_of(_GRADIENTS)),
+        Step("clouds", "Draw by draw", Part.CLOUDS, derived=derived(_GRADIENTS)),
     ),
     questions=(
         Question(

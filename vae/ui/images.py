@@ -9,6 +9,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from vae.figures import sheets
+
 _TABLE_SIDE = 64  # a browser would blur what it enlarges itself
 _MOST_KEPT = 20_000  # pictures of a table, of a kilobyte or so each
 
@@ -20,10 +22,11 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
         image: grey or colour.
         side: the longer side to aim at, in pixels.
     """
-    _, H, W = image.shape
+    C, H, W = image.shape
     factor = max(1, round(side / max(H, W)))
-    pixels = np.rint(np.nan_to_num(np.clip(image, 0, 1)) * 255).astype(np.uint8)
-    pixels = np.broadcast_to(pixels, (3, H, W)).transpose(1, 2, 0)
+    pixels = sheets.pixels(image)
+    if C == 1:
+        pixels = np.stack([pixels] * 3, axis=-1)  # (H, W, 3)
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""The latent map on a page, beside which the live panel may stand."""
+"""The latent map on a page, and the live panel beside it."""
 
 import numpy as np
 import streamlit as st
@@ -7,9 +7,11 @@ from vae.figures import explore as figures
 from vae.figures import theme
 from vae.figures.prepared import Prepared
 from vae.live.panel import sigma_of
-from vae.ui import charts
+from vae.live.recording import ProgramError, UnsupportedLayer
+from vae.ui import charts, live, point, sliders
 from vae.ui.projection import Layout, Projection
-from vae.ui.session import map_view, selection
+from vae.ui.session import manual_q, map_view, selection
+from vae.ui.text import explained
 from vae.ui.view import View
 
 
@@ -62,3 +64,39 @@ def show(
             height="stretch",
         )
     return figure
+
+
+def beside(
+    view: View,
+    axes: Projection | Layout,
+    index: int,
+    problem: ProgramError | None,
+    only: tuple[str, ...] | None = None,
+) -> None:
+    """What stands beside the map: the live panel, or what there is where none can be.
+
+    Args:
+        view, axes, index: as of `show`.
+        problem: why the browser cannot run the model, as `live.problem` says.
+        only: tools of the panel; see `live.panel`.
+    """
+    if isinstance(problem, UnsupportedLayer):
+        st.caption(
+            f"The browser cannot run this model: {explained(problem)}. "
+            "The sliders below ask the server, on release."
+        )
+        sliders.show(view, axes, index)
+        point.card(view, index)
+    elif problem:
+        st.warning(f"Nothing can be decoded: {explained(problem)}.")
+        point.stored_terms(view, index)
+    else:
+        manual_q.forget_others(this := live.point_id(view, index))
+        if manual_q.is_unusable(this, view.embedding.latent_dim):
+            st.warning(
+                f"The link's q is none: it takes {view.embedding.latent_dim} finite μ and as "
+                "many σ above 0. Showing the encoder's."
+            )
+        live.panel(view, axes, index, only)
+        if view.images is None:
+            point.missing_image(view)

@@ -15,9 +15,17 @@ from vae.ui.view import View
 _SIDE = 92
 
 
-def neighbourhood(view: View, index: int, found: Inference, split: GapSplit | None) -> None:
+def shape(view: View, index: int, found: Inference, split: GapSplit | None) -> None:
+    """p(z|x) itself where it was integrated, else what estimates say of log p(x)."""
+    if found.exact:
+        _neighbourhood(view, index, found, split)
+    else:
+        _estimates_only(view, index, found)
+
+
+def _neighbourhood(view: View, index: int, found: Inference, split: GapSplit | None) -> None:
     """p(z|x), q(z|x) and the prior where this point lives."""
-    assert found.exact is not None  # else there are `estimates_only`
+    assert found.exact is not None  # else there are estimates only
     log_density, shown = inference.density(view, index, found, split)
     gaussians = {"q(z|x)": (found.mu, found.logvar)}
     if split:
@@ -54,7 +62,7 @@ def neighbourhood(view: View, index: int, found: Inference, split: GapSplit | No
     )
 
 
-def estimates_only(view: View, index: int, found: Inference) -> None:
+def _estimates_only(view: View, index: int, found: Inference) -> None:
     """What is left where the latent space has too many dimensions to integrate over."""
     estimates.climbing_bound(view, index, found, height=520)
     st.caption(

@@ -9,20 +9,20 @@ import torch
 from vae.analysis.diagnosis import COLLAPSED
 from vae.errors import UserError
 from vae.figures import explore, lessons
+from vae.inference.gap import Inference
 from vae.lessons import trials
 from vae.lessons.board import Board
 from vae.lessons.gaussian_pair import Pair
 from vae.lessons.lesson import Lesson, Part, Step
 from vae.lessons.trials import BETAS, FREE_BITS, Trial
-from vae.live.recording import UnsupportedLayer
-from vae.ui import charts, faults, images, latent_map, live, point, projection, sliders
+from vae.ui import charts, faults, images, latent_map, live, point, projection
 from vae.ui.gaussians import plane as gaussians
 from vae.ui.inference import estimates, posterior
 from vae.ui.learn import subject
 from vae.ui.learn.subject import Shown
 from vae.ui.results import inference
-from vae.ui.session import manual_q
-from vae.ui.text import explained, nats, plain, sentence
+from vae.ui.text import nats, plain, sentence
+from vae.ui.view import View
 
 # The map beside a step has less width than Explore's, so it is less high.
 _HEIGHT = (
@@ -70,20 +70,7 @@ def _live_map(shown: Shown, only: tuple[str, ...] | None) -> None:
         drawn = latent_map.show(view, axes, index, not problem, is_plain=only is not None)
         charts.thinned(drawn)
     with right:
-        if isinstance(problem, UnsupportedLayer):
-            st.caption(
-                f"The browser cannot run this model: {explained(problem)}. "
-                "The sliders below ask the server, on release."
-            )
-            sliders.show(view, axes, index)
-            point.card(view, index)
-        elif problem:
-            st.warning(f"Nothing can be decoded: {explained(problem)}.")
-        else:
-            manual_q.forget_others(live.point_id(view, index))
-            live.panel(view, axes, index, only)
-            if view.images is None:
-                point.missing_image(view)
+        latent_map.beside(view, axes, index, problem, only)
 
 
 def _plane(step: Step, shown: Shown, is_hidden: bool) -> None:
@@ -110,18 +97,19 @@ def _dragged(is_hidden: bool, shown: Shown) -> None:
         st.rerun()
 
 
-def _posterior(step: Step, shown: Shown, is_hidden: bool) -> None:
-    view, index = shown.view, shown.index
-    assert view is not None
+def _inferred(shown: Shown) -> tuple[View, int, Inference]:
+    """The view, the point and what is inferred of it; ends the page where its image is missing."""
+    assert shown.view is not None
     _needs_image(shown)
-    found = inference.of_point(view, index)
+    return shown.view, shown.index, inference.of_point(shown.view, shown.index)
+
+
+def _posterior(step: Step, shown: Shown, is_hidden: bool) -> None:
+    view, index, found = _inferred(shown)
     split = inference.known_split(view, index)
     left, right = charts.columns(left=1.15)
     with left:
-        if found.exact:
-            posterior.neighbourhood(view, index, found, split)
-        else:
-            posterior.estimates_only(view, index, found)
+        posterior.shape(view, index, found, split)
     with right:
         posterior.pictures(view, index, found)
         if is_hidden:
@@ -131,24 +119,15 @@ def _posterior(step: Step, shown: Shown, is_hidden: bool) -> None:
 
 
 def _weights(step: Step, shown: Shown, is_hidden: bool) -> None:
-    view, index = shown.view, shown.index
-    assert view is not None
-    _needs_image(shown)
-    estimates.climbing_bound(view, index, inference.of_point(view, index), height=560)
+    estimates.climbing_bound(*_inferred(shown), height=560)
 
 
 def _draws(step: Step, shown: Shown, is_hidden: bool) -> None:
-    view, index = shown.view, shown.index
-    assert view is not None
-    _needs_image(shown)
-    estimates.monte_carlo(view, index, inference.of_point(view, index))
+    estimates.monte_carlo(*_inferred(shown))
 
 
 def _clouds(step: Step, shown: Shown, is_hidden: bool) -> None:
-    view, index = shown.view, shown.index
-    assert view is not None
-    _needs_image(shown)
-    estimates.gradients(view, index, inference.of_point(view, index))
+    estimates.gradients(*_inferred(shown))
 
 
 def _graph(step: Step, shown: Shown, is_hidden: bool) -> None:
@@ -161,8 +140,9 @@ def _graph(step: Step, shown: Shown, is_hidden: bool) -> None:
         z = board.mu + board.eps * board.sigma
         loss = -board.log_likelihood_at(z) + float(board.embedding.kl[board.index])
         said["L"] = f"{loss:.1f}"
+    said = {} if is_hidden else said
     charts.chart(
-        lessons.computation_graph({} if is_hidden else said),
+        charts.kept("graph", lambda: lessons.computation_graph(said), *said.items()),
         key="graph",
         alt="The graph of the computation from x to the loss, with z drawn, and with the noise "
         "outside; where the slope can run back",
@@ -232,8 +212,12 @@ def _trials(step: Step, shown: Shown, is_hidden: bool) -> None:
     with left:
         embedding = found.embedding
         charts.chart(
-            explore.latent_map(
-                embedding, embedding.mu, "label", ("z₁", "z₂"), np.zeros(2), height=520
+            charts.kept(
+                "map of a trial",
+                lambda: explore.latent_map(
+                    embedding, embedding.mu, "label", ("z₁", "z₂"), np.zeros(2), height=520
+                ),
+                embedding.mu,
             ),
             key="trial_map",
             alt="The held-out digits in the latent plane of the small model",

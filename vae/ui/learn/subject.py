@@ -68,7 +68,6 @@ def _board(view: View, index: int) -> Board:
         view.embedding,
         index,
         None if view.images is None else to_unit(view.images.images[index]),
-        view.run.name,
         infer=lambda: inference.of_point(view, index),
         split=lambda: (
             inference.known_split(view, index)
