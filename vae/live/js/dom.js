@@ -56,6 +56,21 @@ export function toggle(text, title, click) {
   return button(text, click, { title, "aria-pressed": "false" });
 }
 
+const TYPED = "input, textarea, select, [contenteditable]";
+const MOVED = "[role=slider], [role=tab], [role=radio], [data-handle], .js-plotly-plot, table";
+
+/** Whether what has the focus takes text itself. @param {Event} event */
+export function takesText(event) {
+  const target = event.composedPath()[0];
+  return target instanceof Element && target.closest(TYPED) !== null;
+}
+
+/** Whether what has the focus has its own use for the arrow keys. @param {Event} event */
+export function takesArrows(event) {
+  const target = event.composedPath()[0];
+  return takesText(event) || (target instanceof Element && target.closest(MOVED) !== null);
+}
+
 /** Whether the visitor has asked for less motion. */
 export function wantsStillness() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,7 +1,7 @@
 // A lesson's steps: choosing one by mouse or key, and what was seen and answered, which only this
 // browser knows.
 
-import { el } from "./dom.js";
+import { el, takesArrows } from "./dom.js";
 
 /**
  * @typedef {{key: string, title: string}} Titled
@@ -15,9 +15,6 @@ import { el } from "./dom.js";
  */
 
 const KEPT = "elbo-room-lessons";
-// What the arrow keys move, and what text is typed into.
-const OWN_KEYS =
-  "input, textarea, select, [contenteditable], [role=slider], [role=tab], [role=radio], [data-handle], .js-plotly-plot, table";
 
 /** The steps in one place of the page. */
 class Course {
@@ -67,8 +64,7 @@ class Course {
   press(event) {
     const by = { ArrowLeft: -1, ArrowRight: 1, PageUp: -1, PageDown: 1 }[event.key];
     if (!by || !this.mounted || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey) return;
-    const target = event.composedPath()[0];
-    if (target instanceof Element && target.closest(OWN_KEYS)) return;
+    if (takesArrows(event)) return;
     const { step, steps } = this.mounted.data;
     const next = steps[steps.findIndex(({ key }) => key === step) + by];
     if (!next) return;

@@ -7,10 +7,10 @@ from vae.errors import UserError
 from vae.lessons import gaussian_pair
 from vae.lessons.gaussian_pair import Pair
 from vae.ui.gaussians import plane
+from vae.ui.learn import address
 from vae.ui.text import plain
 
 _IN_URL = "pair"  # of P, then of Q: μ₁, μ₂, s₁₁, s₁₂, s₂₂
-_PUBLISHED = "_learn_pairs"  # what the address bar was last given, and before that
 _MOST = 400  # characters of a link
 
 
@@ -20,9 +20,8 @@ def current() -> Pair:
     if plane.PLANE not in now.pairs:
         now.put(plane.PLANE, gaussian_pair.tilted(2))
     text = st.query_params.get(_IN_URL, "")[:_MOST]
-    published = st.session_state.get(_PUBLISHED, ())
-    if text and text not in published:
-        st.session_state[_PUBLISHED] = (*published[-1:], text)
+    if text and address.is_news(_IN_URL, text):
+        address.note(_IN_URL, text)
         try:
             now.put(plane.PLANE, _read(text))
             now.changed_by_hand()
@@ -37,9 +36,7 @@ def publish(pair: Pair | None) -> None:
         st.query_params.pop(_IN_URL, None)
         return
     text = _written(pair)
-    published = st.session_state.get(_PUBLISHED, ())
-    if not published or published[-1] != text:
-        st.session_state[_PUBLISHED] = (*published[-1:], text)
+    address.note(_IN_URL, text)
     if st.query_params.get(_IN_URL) != text:
         st.query_params[_IN_URL] = text
 

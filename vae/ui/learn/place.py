@@ -4,11 +4,11 @@ import streamlit as st
 
 from vae.lessons import course
 from vae.lessons.course import Place
+from vae.ui.learn import address
 from vae.ui.text import plain
 
 LESSON, STEP = "lesson", "step"  # in the address bar
 _PLACE = "_learn_place"
-_PUBLISHED = "_learn_published"  # the last places that the address bar was given
 _MISSED = "_learn_missed"  # (place, what a link asked for in vain)
 _LONGEST = 64  # characters of a link that are repeated
 
@@ -16,12 +16,11 @@ _LONGEST = 64  # characters of a link that are repeated
 def current() -> Place:
     """Where the visitor is; a link that says something new is followed."""
     asked = tuple(st.query_params.get(key, "")[:_LONGEST] for key in (LESSON, STEP))
-    published = st.session_state.get(_PUBLISHED, ())
-    if any(asked) and asked not in published:
+    if any(asked) and address.is_news(LESSON, asked):
         place, missed = course.find(*asked)
         go(place)
         st.session_state[_MISSED] = place, missed
-        st.session_state[_PUBLISHED] = (*published[-1:], asked)
+        address.note(LESSON, asked)
     return st.session_state.setdefault(_PLACE, course.find("")[0])
 
 
@@ -31,14 +30,8 @@ def go(place: Place) -> None:
 
 
 def publish(place: Place) -> None:
-    """Makes the address bar a link to it.
-
-    A run may be asked for by a browser that has not yet got the newest link, so that the last one
-    but one is no news, either.
-    """
-    published = st.session_state.get(_PUBLISHED, ())
-    if not published or published[-1] != tuple(place):
-        st.session_state[_PUBLISHED] = (*published[-1:], tuple(place))
+    """Makes the address bar a link to it."""
+    address.note(LESSON, tuple(place))
     if any(st.query_params.get(key) != value for key, value in _link(place).items()):
         st.query_params.update(_link(place))
 

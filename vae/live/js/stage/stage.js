@@ -1,6 +1,6 @@
 // The stage: the page alone on the screen, large, and a teacher's stops under the arrow keys.
 
-import { button, el } from "../dom.js";
+import { button, el, takesArrows, takesText } from "../dom.js";
 import { linkOf, MOST_STOPS, readStops, viewAt, written } from "./stops.js";
 
 /** @import { Stop } from "./stops.js" */
@@ -121,13 +121,12 @@ class Stage {
 
   /** @param {KeyboardEvent} event */
   press(event) {
-    const from = event.composedPath()[0];
-    const isTyping = from instanceof HTMLElement && (from.isContentEditable || from.matches("input, textarea, select"));
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey || this.dialog.open) return;
+    if (takesText(event) || event.ctrlKey || event.metaKey || event.altKey || this.dialog.open) return;
     const key = event.key.toLowerCase();
     const by = TURNS[key];
-    // A lesson has steps of its own under these keys.
-    if (by && !this.stops.length && viewAt(location, this.pages).page === "learn") return;
+    // A lesson has steps of its own under these keys, and a handle that has the focus moves.
+    const isLesson = !this.stops.length && viewAt(location, this.pages).page === "learn";
+    if (by && (isLesson || takesArrows(event))) return;
     if (key === "p" && !this.isOn) this.enter();
     else if (!this.isOn) return;
     else if (key === "escape" || key === "p") this.leave();
