@@ -244,10 +244,11 @@ export class MapLayer {
     if (plane) {
       marks.mark("chosen", null);
       marks.mark("near", null);
-      marks.drawQ(axes, plane, selection.q, this.shared.scene.only === null);
+      marks.drawQ(axes, plane, selection.q, scene.only !== null);
       marks.drawTour(axes, plane, this.tour);
       this.handles.draw(axes);
-      this.loupe.draw(axes, plane, selection.q, points);
+      if (scene.only) this.loupe.hide();
+      else this.loupe.draw(axes, plane, selection.q, points);
     } else {
       this.loupe.hide();
       const near = scene.points?.nearestTo(selection.q.mu) ?? null;
@@ -277,7 +278,8 @@ export class MapLayer {
   /** Lays the manifold out, if it is wanted. */
   layTiles() {
     const { scene, settings } = this.shared;
-    if (settings.values.manifold && scene.plane && !scene.isOff && this.isThere) {
+    const isOffered = scene.only?.includes("manifold") ?? true;
+    if (settings.values.manifold && isOffered && scene.plane && !scene.isOff && this.isThere) {
       this.tiles.lay(this.axes, this.boxOfLegend());
     } else {
       this.tiles.clear();

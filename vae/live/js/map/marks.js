@@ -66,11 +66,11 @@ export class Marks {
     for (const part of [this.planar, this.stops]) part.style.display = isShown && isPlane ? "" : "none";
   }
 
-  /** @param {Axes} axes @param {Plane} plane @param {Q} q @param {boolean} hasPrior whether that is drawn, too */
-  drawQ(axes, plane, q, hasPrior) {
+  /** @param {Axes} axes @param {Plane} plane @param {Q} q @param {boolean} isPlain without it, and without the prior */
+  drawQ(axes, plane, q, isPlain) {
     const isLine = Axes.isLine(plane);
-    for (const { line } of this.ellipses) line.style.display = isLine ? "none" : "";
-    for (const { line } of this.rings) line.style.display = isLine || !hasPrior ? "none" : "";
+    for (const { line } of [...this.ellipses, ...this.rings]) line.style.display = isLine || isPlain ? "none" : "";
+    for (const line of this.curves) line.style.display = isPlain ? "none" : "";
     const curve = isLine ? CURVE.map(([t, share]) => axes.pixels(q.mu[0] + t * q.sigma[0], share).join()) : [];
     for (const line of this.curves) line.setAttribute("points", curve.join(" "));
     if (!isLine) this.drawEllipses(axes, plane, q);
