@@ -40,5 +40,5 @@ def test_each_stop_of_the_tour_opens(title, page, query):
 def test_nonsense_from_the_browser_goes_nowhere(monkeypatch, sent):
     state: dict = {stage.KEY: {"go": sent}}
     monkeypatch.setattr(stage.st, "session_state", state)
-    stage._ask()
+    stage._ask(["explore", "points"])
     assert stage._ASKED not in state

@@ -95,7 +95,7 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
             st.html(f"<p class='group'>{group}</p>")
             for page in pages:
                 st.page_link(page, width="stretch")
-        stage.offer()
+        stage.offer([page for pages in groups.values() for page in pages])
 
 
 def close_frame() -> None:

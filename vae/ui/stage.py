@@ -1,10 +1,12 @@
 """The stage: a page large and alone, with a teacher's stops. The browser's part: live/js/stage."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 import streamlit as st
 from streamlit.components.v2 import component
+from streamlit.navigation.page import Page
 
 from vae.live import source
 
@@ -12,11 +14,7 @@ KEY = "stage"
 ZOOM = 1.7  # from 12 px, the smallest type of a page, to 20
 _SHOWN = "_on_stage"
 _ASKED = "_stop"  # {"page": ..., "query": ...}: where the next run shall go
-PAGES = (
-    *("explore", "traverse", "points", "inference", "diagnose", "train", "compare"),
-    *("learn", "gaussians"),
-)
-# The stops that come with the app.
+# The stops that come with the app: title, page, query.
 TOUR = (
     ("Where the digits live", "explore", "run=mnist-2d&data=mnist+held-out&point=33&manifold=1"),
     ("A 4 that is taken for a 0", "inference", "run=mnist-2d&data=mnist+held-out&point=33"),
@@ -42,14 +40,20 @@ def style() -> str:
     return f"<style>:root {{ --stage-zoom: {ZOOM}; }}\n{source.sheet('stage')}</style>"
 
 
-def offer() -> None:
-    """The button, the keys and the stops; stands once in the frame."""
+def offer(pages: Sequence[Page]) -> None:
+    """The button, the keys and the stops; stands once in the frame.
+
+    Args:
+        pages: that there are; a stop names one by its title in small letters. The first is the one
+            at the root.
+    """
+    names = [page.title.lower() for page in pages]
     tour = [dict(zip(("title", "page", "query"), stop, strict=True)) for stop in TOUR]
     _component(
         key=KEY,
-        data={"presenting": is_shown(), "pages": list(PAGES), "tour": tour},
+        data={"presenting": is_shown(), "pages": names, "tour": tour},
         on_presenting_change=_take,
-        on_go_change=_ask,
+        on_go_change=lambda: _ask(names),
     )
 
 
@@ -70,7 +74,7 @@ def _take() -> None:
     st.session_state[_SHOWN] = st.session_state[KEY]["presenting"] is True
 
 
-def _ask() -> None:
+def _ask(names: Sequence[str]) -> None:
     sent = st.session_state[KEY]["go"]
-    if isinstance(sent, dict) and sent.get("page") in PAGES and isinstance(sent.get("query"), str):
+    if isinstance(sent, dict) and sent.get("page") in names and isinstance(sent.get("query"), str):
         st.session_state[_ASKED] = sent
