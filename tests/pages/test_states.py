@@ -11,6 +11,7 @@ import torch
 from pages.answers import stated_terms
 from pages.live_panel import LivePanel
 from safetensors.torch import load_file, save_file
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
 from vae.analysis.embedding import embed
@@ -21,6 +22,7 @@ from vae.live import pack
 from vae.live.recording import UnsupportedLayer
 from vae.runs import checkpoint
 from vae.runs.status import Status, write_status
+from vae.ui.results import loaded
 
 # What stands on each page once there is a checkpoint: so many numbers, so many charts.
 SHOWN = {
@@ -324,3 +326,28 @@ def test_a_run_that_failed_or_collapsed_says_so_in_the_picker(app, checkpoints, 
     assert any(what.capitalize() in badge.value for badge in app.sidebar.markdown)
     picker.set_value("good").run()
     assert not any(what.capitalize() in badge.value for badge in app.sidebar.markdown)
+
+
+def test_a_run_whose_title_changes_stays_chosen(app, checkpoints, tiny_run, monkeypatch):
+    for name in ("one", "two"):
+        tiny_run(checkpoints / name)
+    known = {}
+    monkeypatch.setattr(loaded, "ill_healths", lambda runs: known)
+    app.query_params["run"] = "two"
+    app.run()
+    title = app.sidebar.selectbox[0].options[1]
+    known[checkpoints / "two"] = "collapsed"  # which a page finds out when it has the time
+    app.run()
+    picker = app.sidebar.selectbox[0]
+    assert picker.options[1] == f"{title} · collapsed"
+    # A browser says what it was told, until it has drawn what it is told next.
+    stale = WidgetState(id=picker.id, string_value=title)
+    sent = type(picker)._widget_state.fget
+    monkeypatch.setattr(
+        type(picker),
+        "_widget_state",
+        property(lambda box: stale if box.id == picker.id else sent(box)),
+    )
+    app.run()
+    assert not app.warning, app.warning[0].value
+    assert app.session_state["run"] == app.sidebar.selectbox[0].value == "two"

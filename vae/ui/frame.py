@@ -129,9 +129,7 @@ def sidebar() -> None:
         if names:
             ill = loaded.ill_healths(runs)
             titles = {run.name: _with_data_and_health(run, ill.get(run.path, "")) for run in runs}
-            chosen = st.selectbox(
-                "Checkpoint", names, format_func=titles.__getitem__, **widgets.widget(RUN)
-            )
+            chosen = st.selectbox("Checkpoint", names, **widgets.widget(RUN, words=titles))
             run = runs[names.index(chosen)]
             if what := loaded.ill_health(run):
                 _lead_to_diagnose(what)
@@ -147,7 +145,8 @@ def sidebar() -> None:
                     f"There are no data here named {asked} that {plain(run.name)} can be shown; "
                     f"showing {plain(data_choice.said(shown))}."
                 )
-            st.selectbox("Data", options, format_func=data_choice.said, **widgets.widget(DATA))
+            said = {option: data_choice.said(option) for option in options}
+            st.selectbox("Data", options, **widgets.widget(DATA, words=said))
             _data_note(run)
             _class_picker(run, told)
             _model_card(run)
@@ -208,14 +207,13 @@ def _class_picker(run: AnyRun, told: DeltaGenerator) -> None:
         told.warning(f"{plain(run.name)} has no class {asked}; its classes are 0 to {n - 1}.")
     names = loaded.class_names(run, name)
 
-    def show(option: str) -> str:
-        return "own label" if option == OWN else plain(names[int(option)])
-
-    more = {"format_func": show, "help": "What encoder and decoder are told: q(z|x, y), p(x|z, y)."}
+    said = {o: "own label" if o == OWN else plain(names[int(o)]) for o in options}
+    more = widgets.widget(CLASS, words=said)
+    more["help"] = "What encoder and decoder are told: q(z|x, y), p(x|z, y)."
     if n <= _MOST_BUTTONS:
-        st.pills("Given class", options, required=True, **more, **widgets.widget(CLASS))
+        st.pills("Given class", options, required=True, **more)
     else:
-        st.selectbox("Given class", options, **more, **widgets.widget(CLASS))
+        st.selectbox("Given class", options, **more)
 
 
 def _data_note(run: AnyRun) -> None:
