@@ -8,9 +8,7 @@ import streamlit as st
 _SAID = "_said"
 
 
-def widget(
-    key: str, default: str = "", words: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+def widget(key: str, default: str = "", words: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a widget is given so that it shows a part of the selection and changes it.
 
     Args:
