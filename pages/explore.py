@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import streamlit as st
 
 from vae.analysis import answers
+from vae.analysis.axes import Layout, Projection
 from vae.ui import (
     charts,
+    exported,
     frame,
     heading,
     images,
@@ -15,7 +17,6 @@ from vae.ui import (
     projection,
     words,
 )
-from vae.ui.projection import Layout, Projection
 from vae.ui.results import layouts
 from vae.ui.session import selection, widgets
 from vae.ui.text import plain
@@ -39,7 +40,7 @@ def main() -> None:
     with right:
         latent_map.beside(view, axes, index, problem)
         if not problem:
-            live.export_button(view)
+            exported.offer(view, axes, index)
 
 
 def controls(view: View) -> tuple[int, Projection | Layout]:

@@ -65,6 +65,14 @@ def test_one_point_alone_has_no_neighbours():
     assert answers.where(alone, 0).startswith("Point 0 costs 1.00 nats, more than 0.0% of")
 
 
+def test_a_point_that_is_nowhere_lies_among_none(two_clusters):
+    mu = two_clusters.mu.copy()
+    mu[3] = np.inf, np.nan
+    broken = dataclasses.replace(two_clusters, mu=mu)
+    assert answers.where(broken, 3).startswith("Point 3, whose μ is not finite, costs 4.00 nats")
+    assert answers.where(broken, 4).startswith("Point 4, a 4 among 4s, costs")
+
+
 def test_costs_name_the_costliest_point_and_the_share_of_the_kl(two_clusters):
     assert answers.costs(two_clusters) == (
         "Half of the 81 images cost less than 41.00 nats; point 80, a 4, costs most, 81.00. On "

@@ -9,6 +9,7 @@ import pytest
 from vae.analysis import answers
 from vae.bench import classroom, live
 from vae.bench.classroom import _Texts, _wrong
+from vae.live import class_pages
 from vae.runs import checkpoint
 
 RUN = "digits-2d"
@@ -58,8 +59,10 @@ def test_a_few_visitors_get_their_own_answers(tmp_path, monkeypatch):
         live.serve_process(live.ROOT / "app.py", tmp_path) as (url, pid),
         ThreadPoolExecutor(1) as pool,
     ):
-        row = pool.submit(classroom.measure, [(url, pid)], 3, 8.0, beside=True).result()
+        given = class_pages.add("<p>a page</p>" * 999, "", "digits-2d", root=tmp_path)
+        row = pool.submit(classroom.measure, [(url, pid)], 3, 8.0, True, given, 5).result()
     assert row["cancelled_s"] > 0
+    assert 0 < row["phone_median_s"] <= row["phone_p95_s"] < 8
     assert row["problems"] == 0, row["first_problem"]
     assert row["visitors"] == 3
     assert row["pages"] >= 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vae import embed
+from vae.analysis.axes import strip_places
 from vae.config import ModelConfig
 from vae.core.model import VAE
 from vae.data import catalogue
@@ -19,17 +20,17 @@ def line():
 
 
 def test_points_of_a_line_stand_at_their_mu_each_class_in_a_row_of_its_own(line):
-    x, y = figures.strip_places(line).T
+    x, y = strip_places(line).T
     assert (x == line.mu[:, 0]).all()
     assert y.max() < 0
     rows = [(y[line.labels == label].min(), y[line.labels == label].max()) for label in range(10)]
     for (low, _), (_, high) in pairwise(rows):
         assert high < low
-    assert (figures.strip_places(line) == figures.strip_places(line)).all()
+    assert (strip_places(line) == strip_places(line)).all()
 
 
 def test_above_them_is_the_curve_of_the_prior_and_no_ring(line):
-    places = figures.strip_places(line)
+    places = strip_places(line)
     figure = figures.latent_map(line, places, "label", ("z", ""), np.zeros(2), is_strip=True)
     assert not figure.to_dict()["layout"].get("shapes")
     curve = next(trace for trace in traces(figure) if trace.mode == "lines")

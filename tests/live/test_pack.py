@@ -3,12 +3,14 @@
 import base64
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from vae.analysis import axes
 from vae.analysis.embedding import Embedding, embed
 from vae.config import LIKELIHOODS, ModelConfig
 from vae.core import gaussian
@@ -298,10 +300,12 @@ def test_with_many_dimensions_the_noise_stays_at_home():
 
 
 def test_the_plane_names_its_dimensions_unless_they_are_mixed():
-    origin, directions = np.zeros(3), np.eye(3)[[2, 0]]
-    assert panel.plane(origin, directions, (2, 0)) == {
+    chosen = axes.dimensions(3, (2, 0))
+    assert panel.plane(chosen) == {
         "origin": [0, 0, 0],
         "directions": [[0, 0, 1], [1, 0, 0]],
         "dims": [2, 0],
     }
-    assert panel.plane(origin, directions, None)["dims"] is None
+    mixed = replace(chosen, directions=np.array([[0.6, 0.8, 0], [0.8, -0.6, 0]]))
+    assert panel.plane(mixed)["dims"] is None
+    assert panel.plane(axes.Layout("t-SNE", np.zeros((4, 2)))) is None

@@ -27,6 +27,8 @@ def where(embedding: Embedding, index: int) -> str:
 def _among(embedding: Embedding, index: int) -> str:
     names, labels = embedding.class_names, embedding.labels
     mu = embedding.mu.astype(np.float64)  # of a broken model they are beyond any float32 squared
+    if not np.isfinite(mu[index]).all():
+        return f"Point {index:,}, whose μ is not finite, "
     distance = np.square(mu - mu[index]).sum(1)
     nearest = np.argsort(distance, kind="stable")
     nearest = nearest[nearest != index][:NEIGHBOURS]

@@ -5,7 +5,8 @@ with this address" and is sent what to draw. Nothing is drawn, so what is measur
 Every answer is checked against the stored terms of the point that this very visitor has chosen.
 
 The last row has one visitor more, who has log p(x) of all images of data sets computed meanwhile,
-and cancels that at the end.
+and cancels that at the end. With phones, so many of them fetch a class page in the course of each
+minute, besides.
 """
 
 import asyncio
@@ -17,7 +18,9 @@ import shutil
 import statistics
 import tempfile
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,8 @@ from typing import Any
 from vae.analysis import answers
 from vae.analysis.embedding import Embedding
 from vae.bench import live
+from vae.live import class_pages, export
+from vae.live.class_pages import ClassPage
 from vae.runs import checkpoint
 
 SECONDS = 60.0  # of a row
@@ -54,7 +59,7 @@ class Visitor:
     cancelled_s: float | None = None
 
 
-def main(as_json: bool, visitors: int, repeats: int, n_servers: int) -> None:
+def main(as_json: bool, visitors: int, repeats: int, n_servers: int, phones: int) -> None:
     """Prints rows for a single visitor, for repeats of many, and for those beside heavy work.
 
     Args:
@@ -62,6 +67,7 @@ def main(as_json: bool, visitors: int, repeats: int, n_servers: int) -> None:
         visitors: at one time.
         repeats: rows of them, of a minute each.
         n_servers: over one folder of checkpoints; each visitor stays with one, as behind a proxy.
+        phones: that fetch a class page in each minute.
     """
     with tempfile.TemporaryDirectory() as name, ExitStack() as running:
         folder = _shipped(Path(name))
@@ -69,14 +75,22 @@ def main(as_json: bool, visitors: int, repeats: int, n_servers: int) -> None:
             running.enter_context(live.serve_process(live.ROOT / "app.py", folder))
             for _ in range(n_servers)
         ]
+        given = class_pages.add(
+            export.of_run(checkpoint.open_run(folder / _RUNS[0])), "", _RUNS[0], root=folder
+        )
         rounds = [(1, SECONDS / 2, False), *[(visitors, SECONDS, False)] * repeats]
         for n, seconds, beside in (*rounds, (visitors, SECONDS, True)):
-            row = measure(servers, n, seconds, beside)
+            row = measure(servers, n, seconds, beside, given, phones if n > 1 else 0)
             print(json.dumps(row) if as_json else _sentence(row), flush=True)
 
 
 def measure(
-    servers: Sequence[tuple[str, int]], n_visitors: int, seconds: float, beside: bool = False
+    servers: Sequence[tuple[str, int]],
+    n_visitors: int,
+    seconds: float,
+    beside: bool = False,
+    given: ClassPage | None = None,
+    n_phones: int = 0,
 ) -> dict[str, Any]:
     """Lets so many visitors in for so long.
 
@@ -85,6 +99,7 @@ def measure(
         n_visitors: each with a run, points and a pace of their own.
         seconds: after which nobody asks for anything more.
         beside: whether one more has something heavy computed meanwhile.
+        given, n_phones: the class page, and how many fetch it meanwhile.
     """
 
     async def all_of_them() -> list[Visitor]:
@@ -94,7 +109,6 @@ def measure(
             if (embedding := run.load_embedding()) is not None
         }
         until = time.monotonic() + seconds
-        urls = [url for url, _ in servers]
         visits = [
             _visit(urls[number % len(urls)], number, embeddings, until)
             for number in range(n_visitors)
@@ -103,10 +117,20 @@ def measure(
             visits.append(_compute(urls[0], until))
         return await asyncio.gather(*visits)
 
-    visitors = asyncio.run(all_of_them())
+    urls = [url for url, _ in servers]
+    with ThreadPoolExecutor(max(1, n_phones)) as pool:
+        fetches = [
+            pool.submit(_fetch, urls[number % len(urls)], number, given, seconds)
+            for number in range(n_phones)
+            if given is not None
+        ]
+        visitors = asyncio.run(all_of_them())
+        phones = [fetch.result() for fetch in fetches]
+    fetched = sorted(s for s, problem in phones if not problem) or [math.inf]
     cancelled = [v.cancelled_s for v in visitors if v.cancelled_s is not None]
     ready = sorted(s for visitor in visitors for s in visitor.ready_s) or [math.inf]
     problems = [problem for visitor in visitors for problem in visitor.problems]
+    problems += [problem for _, problem in phones if problem]
     return {
         "visitors": n_visitors,
         "servers": len(servers),
@@ -116,6 +140,9 @@ def measure(
         "memory_mb": _memory_mb([pid for _, pid in servers]),
         "beside_computation": beside,
         "cancelled_s": cancelled[0] if cancelled else None,
+        "phones": n_phones,
+        "phone_median_s": statistics.median(fetched) if n_phones else None,
+        "phone_p95_s": fetched[int(0.95 * (len(fetched) - 1))] if n_phones else None,
         "problems": len(problems),
         "first_problem": problems[0] if problems else None,
     }
@@ -149,6 +176,20 @@ async def _visit(url: str, number: int, embeddings: dict[str, Embedding], until:
                 if time.monotonic() > until:
                     break
     return visitor
+
+
+def _fetch(url: str, number: int, given: ClassPage, seconds: float) -> tuple[float, str]:
+    """One phone: after how long it had the whole page, and what was wrong; "" if nothing was."""
+    time.sleep(random.Random(number).uniform(0, seconds))
+    start = time.monotonic()
+    asked = urllib.request.Request(f"{url}/class/{given.code}", headers={"Accept-Encoding": "gzip"})
+    try:
+        with urllib.request.urlopen(asked, timeout=_PATIENCE_S) as told:
+            came = told.read()
+    except OSError as error:
+        return 0.0, f"a phone: {error}"
+    is_whole = came == given.path.read_bytes()
+    return time.monotonic() - start, "" if is_whole else "a phone got another page"
 
 
 async def _compute(url: str, until: float) -> Visitor:
@@ -304,6 +345,11 @@ def _sentence(row: dict[str, Any]) -> str:
     beside = " beside a computation" if row["beside_computation"] else ""
     if row["cancelled_s"] is not None:
         memory += f"; cancelling took {row['cancelled_s']:.2f} s"
+    if row["phones"]:
+        memory += (
+            f"; {row['phones']} phones had the class page after {row['phone_median_s']:.2f} s "
+            f"(median), {row['phone_p95_s']:.2f} s (95 %)"
+        )
     return (
         f"{row['visitors']} visitors{beside}, {row['pages']} pages: ready after "
         f"{row['median_s']:.2f} s (median), {row['p95_s']:.2f} s (95 %){memory}; "

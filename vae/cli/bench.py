@@ -21,8 +21,9 @@ def add(commands: Commands) -> None:
         "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
         "posterior against the points, the grid's nodes, and importance sampling. classroom: "
-        "many visitors at one server. opening: from the address to a map that answers, on a "
-        "server that was just started and on one that was not. wild: how many checkpoints of a "
+        "many visitors at one server, and phones that fetch a class page. opening: from the "
+        "address to a map that answers, on a server that was just started and on one that was "
+        "not. wild: how many checkpoints of a "
         "folder are opened, and read as the classes that made them (`python tests/wild/make.py` "
         "makes such a folder).",
     )
@@ -51,6 +52,9 @@ def add(commands: Commands) -> None:
     bench.add_argument(
         "--servers", type=int, default=1, metavar="N", help="classroom: that share the visitors"
     )
+    bench.add_argument(
+        "--phones", type=int, default=0, metavar="N", help="classroom: that fetch a class page"
+    )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
 
 
@@ -58,10 +62,12 @@ def _bench(options: argparse.Namespace) -> None:
     for name in ("visitors", "repeats", "servers"):
         if (n := getattr(options, name)) < 1:
             raise UserError(f"--{name} (={n}) must be at least 1")
+    if options.phones < 0:
+        raise UserError(f"--phones (={options.phones}) must be at least 0")
     main = import_module(f"vae.bench.{options.what}").main
     more = {
         "inference": (options.plot,),
-        "classroom": (options.visitors, options.repeats, options.servers),
+        "classroom": (options.visitors, options.repeats, options.servers, options.phones),
         "opening": (options.folder,),
         "wild": (options.folder, options.verbose, options.wider),
     }

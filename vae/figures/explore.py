@@ -39,7 +39,7 @@ def latent_map(
         axis_titles: of x and y.
         prior_centre: where z = 0 stands, shape (2,); None where no place but a point's own means
             anything: there are no rings then, and no numbers on the axes.
-        is_strip: of one dimension, whose points stand at `strip_places` under the prior's curve.
+        is_strip: of one dimension, whose points stand in rows under the prior's curve.
         has_rings: whether the prior is drawn.
         selected: the chosen point.
         height: in pixels; None where the page decides.
@@ -86,17 +86,6 @@ def marks_of_q(ellipses: Sequence[np.ndarray], place: np.ndarray) -> go.Figure:
         theme.add_mark(figure, line, mode="lines")
     theme.add_ring(figure, place)
     return figure
-
-
-def strip_places(embedding: Embedding) -> np.ndarray:
-    """Where the points of a line stand, (N, 2): x is mu, y a row for each class, scattered in it.
-
-    The scatter means nothing: it keeps points apart, and is the same at each look.
-    """
-    n_rows = max(1, len(embedding.class_names))
-    scatter = np.random.default_rng(0).uniform(0.15, 0.85, len(embedding))
-    y = -0.08 - (embedding.labels + scatter) / n_rows
-    return np.stack([embedding.mu[:, 0], y], axis=1).astype(np.float32)
 
 
 def _add_curve_of_prior(figure: go.Figure) -> None:

@@ -5,6 +5,7 @@ import gzip
 import html
 import json
 import string
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import plotly.offline
 
 from vae import formats
+from vae.analysis import axes as map_axes
+from vae.analysis.axes import Layout, Projection
 from vae.analysis.embedding import Embedding, embed
 from vae.config import ForeignModel, ModelConfig
 from vae.core import gaussian
@@ -31,12 +34,34 @@ from vae.runs.checkpoint import Run
 # Above this many weights the page holds them in half precision: what ships moves by 0.003 nats at
 # most on average, and by 0.03 at a single point.
 HALF_ABOVE = 100_000
+MOST_BYTES = 200_000_000  # of a page: what a laptop's browser unpacks in some seconds
 _MOST_NOISE_BYTES = 4_000_000
 _PLOTLY_BYTES = 1_470_000  # of plotly.js, packed
 
 
 class ExportError(UserError):
     """A page cannot be made; the message says what is missing and how to get it."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a page shows first.
+
+    Attributes:
+        axes: of the map; None: the two dimensions with the highest KL.
+        point: the index of the chosen one.
+        colour: of the map's points: "label" or one of `theme.TERMS`.
+        q: what was set by hand for that point, {"mu": [...], "sigma": [...]}; None: the encoder's.
+        settings: of the panel, such as {"S": 16, "manifold": True}.
+        zoom: the part of the map, {"x": [from, to], "y": [from, to]}; either may be left out.
+    """
+
+    axes: Projection | Layout | None = None
+    point: int = 0
+    colour: str = "label"
+    q: dict[str, list[float]] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    zoom: dict[str, list[float]] = field(default_factory=dict)
 
 
 def of_run(run: AnyRun) -> str:
@@ -78,6 +103,7 @@ def page(
     trained_on: str | None = None,
     condition: Condition = OWN_LABEL,
     class_names: tuple[str, ...] | None = None,
+    opening: Opening | None = None,
 ) -> str:
     """The page of any model.
 
@@ -89,10 +115,14 @@ def page(
         trained_on: the data set whose way to centre and scale a drawing follows.
         condition: what a model with a condition was given for that embedding.
         class_names: of that condition; None: those of the data.
+        opening: what it shows first.
 
     Raises:
         ProgramError: the model cannot be run in a browser.
+        ExportError: the page would be too large.
     """
+    if too_large := is_too_large(model, embedding, images):
+        raise ExportError(too_large)
     half = model.n_parameters > HALF_ABOVE
     done = f" {images.note}." if images is not None and images.note else ""
     model_pack = pack.model_pack(model, trained_on or embedding.dataset, half)
@@ -103,9 +133,8 @@ def page(
         labels=embedding.labels.astype(np.int32),
         **({} if noise is None else {"eps": noise}),
     )
-    dims = _shown_dimensions(embedding)
-    directions = np.zeros((2, embedding.latent_dim))
-    directions[range(len(dims)), dims] = 1
+    opening = opening or Opening()
+    axes = opening.axes or _axes(embedding)
     names = class_names or embedding.class_names
     given = f"given {said(condition, names)}; " if model.config.n_classes else ""
     told_page = {
@@ -113,14 +142,21 @@ def page(
         "card": _card(model, embedding, trained_on, half),
         "caption": (
             f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
-            f"mean of q(z|x); {given}{_curves(embedding)}. "
-            "Hover to decode, click a point, or drag q anywhere. Terms are in nats per image, "
+            f"mean of q(z|x); {given}{_curves(axes)}. "
+            f"{_gestures(axes)} Terms are in nats per image, "
             f"equation (6){_own_draws(embedding)}.{done}"
         ),
         "class_names": list(embedding.class_names),
         "classes": told.classes(model.config.n_classes, names, condition),
-        "figures": _figures(embedding, directions, dims),
-        "plane": told.plane(np.zeros(embedding.latent_dim), directions, dims),
+        "figures": _figures(embedding, axes),
+        "plane": told.plane(axes),
+        "opening": {
+            "point": opening.point,
+            "colour": opening.colour,
+            "q": opening.q,
+            "settings": opening.settings,
+            "zoom": opening.zoom,
+        },
         "ranges": told.ranges(embedding),
         "n_samples": embedding.n_samples,
         "model": pack.header_of(model_pack)["id"],
@@ -204,6 +240,17 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
     return (_PLOTLY_BYTES + weights + points + pixels) * 4 // 3
 
 
+def is_too_large(model: VAE, embedding: Embedding, images: Dataset | None) -> str:
+    """Why a page cannot be made, if it would be larger than MOST_BYTES; else ""."""
+    n_bytes = rough_size(model, embedding, images)
+    if n_bytes <= MOST_BYTES:
+        return ""
+    return (
+        f"as one HTML file this would be {n_bytes / 1e6:,.0f} MB, and browsers open "
+        f"{MOST_BYTES / 1e6:,.0f} at most; choose a smaller model or fewer images"
+    )
+
+
 def _images(run: Run) -> Dataset | None:
     """The held-out images, if they are at hand and of the model's shape."""
     try:
@@ -230,10 +277,18 @@ def _noise(embedding: Embedding) -> np.ndarray | None:
     return noise.transpose(0, 1).numpy().astype(np.float16)
 
 
-def _curves(embedding: Embedding) -> str:
-    if embedding.latent_dim == 1:
+def _curves(axes: Projection | Layout) -> str:
+    if isinstance(axes, Layout):
+        return f"in a {axes.name}: neighbours stay near, but no place on it can be decoded"
+    if axes.is_line:
         return "above them q, and dotted the prior p(z), each as a share of its peak"
     return "q at 1 and 2 σ; dotted: the prior p(z) at 1, 2 and 3 σ"
+
+
+def _gestures(axes: Projection | Layout) -> str:
+    if isinstance(axes, Layout):
+        return "Hover or click a point."
+    return "Hover to decode, click a point, or drag q anywhere."
 
 
 def _own_draws(embedding: Embedding) -> str:
@@ -242,33 +297,29 @@ def _own_draws(embedding: Embedding) -> str:
     return "; recon is of other draws than in the tables, so they differ by its error"
 
 
-def _figures(embedding: Embedding, directions: np.ndarray, dims: tuple[int, ...]) -> dict[str, Any]:
-    titles = [f"z<sub>{d + 1}</sub>" for d in dims]
-    is_strip = embedding.latent_dim == 1
-    positions = (
-        figures.strip_places(embedding)
-        if is_strip
-        else (embedding.mu @ directions.T).astype(np.float32)
-    )
+def _figures(embedding: Embedding, axes: Projection | Layout) -> dict[str, Any]:
+    positions = axes.places(embedding).astype(np.float32)
     return {
         colour: json.loads(
             figures.latent_map(
                 embedding,
                 positions,
                 colour,
-                (titles[0], titles[1] if len(titles) > 1 else ""),
-                prior_centre=np.zeros(2),
-                is_strip=is_strip,
+                axes.titles,
+                prior_centre=axes.prior_centre,
+                is_strip=axes.is_line,
             ).to_json()  # pyright: ignore[reportArgumentType]
         )
         for colour in ("label", *theme.TERMS)
     }
 
 
-def _shown_dimensions(embedding: Embedding) -> tuple[int, ...]:
+def _axes(embedding: Embedding) -> Projection:
     """The two latent dimensions with the highest KL, in order; the one there is, if so."""
-    by_kl = np.argsort(-embedding.kl_per_dim.mean(0), kind="stable")[:2]
-    return tuple(sorted(by_kl.tolist()))
+    if embedding.latent_dim == 1:
+        return map_axes.line()
+    chosen = tuple(sorted(map_axes.by_kl(embedding)[:2]))
+    return map_axes.dimensions(embedding.latent_dim, chosen)
 
 
 def _card(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from vae.analysis.axes import Layout, Projection
 from vae.analysis.embedding import Embedding
 from vae.core import gaussian
 from vae.inference.condition import OWN_LABEL, Condition, name_of
@@ -38,18 +39,12 @@ def ranges(embedding: Embedding) -> list[dict[str, tuple[float, float]]]:
     ]
 
 
-def plane(
-    origin: np.ndarray, directions: np.ndarray, dimensions: tuple[int, ...] | None
-) -> dict[str, Any]:
-    """The plane in latent space that the map shows.
-
-    Args:
-        origin: the latent point at (0, 0), shape (D,).
-        directions: of the two axes, orthonormal, shape (2, D).
-        dimensions: the latent dimensions that the axes are, if they are no mixtures.
-    """
-    dims = None if dimensions is None else list(dimensions)
-    return {"origin": origin.tolist(), "directions": directions.tolist(), "dims": dims}
+def plane(axes: Projection | Layout) -> dict[str, Any] | None:
+    """The plane in latent space that the map shows; None of a layout."""
+    if isinstance(axes, Layout):
+        return None
+    dims = list(axes.dimensions) if axes.is_of_dimensions else None
+    return {"origin": axes.origin.tolist(), "directions": axes.directions.tolist(), "dims": dims}
 
 
 def identity(embedding: Embedding, index: int, run: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vae.data.dataset import DatasetError
 from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
 from vae.runs.checkpoint import CheckpointError, Run
-from vae.ui import collector, data_choice, reading, roles, stage, upload, webgl
+from vae.ui import collector, data_choice, exported, reading, roles, stage, upload, webgl
 from vae.ui.results import loaded, readings
 from vae.ui.results.store import RESULTS
 from vae.ui.session import checkpoints, link, opening, selection, widgets
@@ -95,7 +95,7 @@ def open_frame(groups: Mapping[str, Sequence[Page]]) -> None:
             st.html(f"<p class='group'>{group}</p>")
             for page in pages:
                 st.page_link(page, width="stretch")
-        stage.offer([page for pages in groups.values() for page in pages])
+        stage.offer([page for pages in groups.values() for page in pages], exported.given())
 
 
 def close_frame() -> None:

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
+from vae.analysis.axes import Layout, Projection
 from vae.figures import explore as figures
 from vae.figures import theme
 from vae.figures.prepared import Prepared
 from vae.live.panel import sigma_of
 from vae.live.recording import ProgramError, UnsupportedLayer
 from vae.ui import charts, live, point, sliders
-from vae.ui.projection import Layout, Projection
 from vae.ui.session import manual_q, map_view, selection
 from vae.ui.text import explained
 from vae.ui.view import View

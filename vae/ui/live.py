@@ -13,16 +13,16 @@ import streamlit as st
 import torch
 from streamlit.components.v2 import component
 
+from vae.analysis.axes import Layout, Projection
 from vae.config import MAX_CLASSES
 from vae.data.dataset import to_unit
 from vae.errors import UserError
 from vae.inference.gap import best_of_image
-from vae.live import export, pack, source
+from vae.live import pack, source
 from vae.live import panel as told
 from vae.live.constants import MOST_SAMPLES
 from vae.live.recording import ProgramError
 from vae.ui import faults
-from vae.ui.projection import Layout, Projection
 from vae.ui.results import inference, loaded
 from vae.ui.results.store import RESULTS
 from vae.ui.session import drawings, manual_q, map_view, selection
@@ -68,7 +68,7 @@ def panel(
             "chart": "map",
             "model": ids[0],
             "points": ids[1] if len(ids) > 1 else None,
-            "plane": _plane(axes),
+            "plane": told.plane(axes),
             "ranges": told.ranges(view.embedding),
             "point": told.point(
                 view.embedding,
@@ -82,7 +82,7 @@ def panel(
                 loaded.class_names(view.run, view.embedding.dataset),
                 view.condition,
             ),
-            "settings": _settings(view),
+            "settings": settings(view),
             "best": best,
             **({} if only is None else {"only": list(only)}),
         },
@@ -108,40 +108,9 @@ def panel(
         st.rerun()
 
 
-def export_button(view: View) -> None:
-    """One HTML file with what the page shows, for the course page or a mail."""
-    model = loaded.model(view.run)
-    size = export.rough_size(model, view.embedding, view.images)
-    st.sidebar.download_button(
-        f"Take it away: one HTML file, {size / 1e6:.1f} MB",
-        lambda: export.page(
-            model,
-            view.embedding,
-            view.run.name,
-            view.images,
-            view.run.train_config.held_out_dataset,
-            view.condition,
-            loaded.class_names(view.run, view.embedding.dataset),
-        ),
-        file_name=f"{view.run.name}.html",
-        mime="text/html",
-        on_click="ignore",
-        icon=":material/download:",
-        type="tertiary",
-        help="The map, the live panel and the model; it opens with no network and no Python.",
-    )
-
-
 def point_id(view: View, index: int) -> dict[str, Any]:
     """Which point of which data set it is, seen through which run."""
     return told.identity(view.embedding, index, view.run.name)
-
-
-def _plane(axes: Projection | Layout) -> dict[str, Any] | None:
-    if isinstance(axes, Layout):
-        return None
-    dimensions = axes.dimensions if axes.is_of_dimensions else None
-    return told.plane(axes.origin, axes.directions, dimensions)
 
 
 def _packs(view: View) -> list[tuple[dict[str, Any], bytes]]:
@@ -176,7 +145,8 @@ def _with_header(data: bytes) -> tuple[dict[str, Any], bytes]:
     return pack.header_of(data), data
 
 
-def _settings(view: View) -> dict[str, Any]:
+def settings(view: View) -> dict[str, Any]:
+    """Of the panel: samples, noise and switches, as the hand left them."""
     samples = min(view.embedding.n_samples, MOST_SAMPLES)
     return {"S": samples} | st.session_state.get(manual_q.SETTINGS, {})
 

@@ -58,6 +58,8 @@ class Policy:
     most_kept_mb: int = _limit(50_000, "megabytes of all runs and kept uploads")
     most_data_sets: int = _limit(100, "data sets that visitors have added")
     most_data_mb: int = _limit(2_000, "megabytes of the data sets that visitors have added")
+    most_class_pages: int = _limit(200, "pages that are given to a class")
+    most_class_mb: int = _limit(1_000, "megabytes of the pages that are given to a class")
     least_free_mb: int = _limit(500, "megabytes that stay free on each disk that is written to")
 
 

@@ -1,117 +1,17 @@
-"""What the map shows: two directions of the latent space, or a layout of its points."""
+"""Which axes a page's map has: what the visitor chose."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import streamlit as st
-from sklearn.decomposition import PCA
 
+from vae.analysis import axes
+from vae.analysis.axes import Layout, Projection
 from vae.analysis.embedding import Embedding
-from vae.analysis.layout import EXAGGERATION, KINDS, MOST_FITTED, NEIGHBOURS, T_SNE
-from vae.figures.explore import strip_places
+from vae.analysis.layout import KINDS
 
 _COMPONENTS = "principal components"
 _LAYOUTS = {f"{kind}, a layout": kind for kind in KINDS}
-
-
-@dataclass(frozen=True)
-class Projection:
-    """A plane in latent space.
-
-    Attributes:
-        origin: the latent point shown at (0, 0), shape (D,).
-        directions: two orthonormal directions, shape (2, D).
-        titles: of the axes.
-        dimensions: the latent dimensions that lie in the plane, if it is one of those.
-        instead_of: the kind of layout that was asked for and is not there yet, if one was.
-    """
-
-    origin: np.ndarray
-    directions: np.ndarray
-    titles: tuple[str, str]
-    dimensions: tuple[int, ...]
-    instead_of: str = ""
-
-    @property
-    def prior_centre(self) -> np.ndarray:
-        """Where z = 0 stands on the map, (2,)."""
-        return self.of(np.zeros((1, len(self.origin))))[0]
-
-    @property
-    def is_line(self) -> bool:
-        """Whether there is but one dimension."""
-        return len(self.origin) == 1
-
-    @property
-    def is_of_dimensions(self) -> bool:
-        """Whether the axes are latent dimensions themselves, not mixtures of them."""
-        return bool((np.count_nonzero(self.directions, axis=1) <= 1).all())
-
-    def of(self, z: np.ndarray) -> np.ndarray:
-        """Where latent points (N, D) stand on the map, (N, 2)."""
-        return (z - self.origin) @ self.directions.T
-
-    def places(self, embedding: Embedding) -> np.ndarray:
-        """Where its points stand on the map, (N, 2); those of a line under it, by class."""
-        return strip_places(embedding) if self.is_line else self.of(embedding.mu)
-
-    def ellipses(self, mu: np.ndarray, sigma: np.ndarray) -> list[np.ndarray]:
-        """The outlines of N(mu, diag(sigma^2)) at 1 and 2 sigma on the map, each (n, 2)."""
-        covariance = self.directions * sigma**2 @ self.directions.T  # (2, 2)
-        values, vectors = np.linalg.eigh(covariance)
-        angle = np.linspace(0, 2 * np.pi, 65)
-        circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        outline = circle * np.sqrt(values.clip(0)) @ vectors.T
-        return [self.of(mu[None]) + radius * outline for radius in (1, 2)]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A map of the points alone: no other place on it means anything.
-
-    Attributes:
-        kind: one of vae.analysis.layout.KINDS.
-        positions: where the points stand, shape (N, 2).
-    """
-
-    kind: str
-    positions: np.ndarray
-
-    prior_centre: ClassVar[None] = None
-    is_line: ClassVar[bool] = False
-    dimensions: ClassVar[tuple[int, ...]] = (0, 1)  # whose sliders come first
-    instead_of: ClassVar[str] = ""
-
-    @property
-    def titles(self) -> tuple[str, str]:
-        """Of the axes, which measure nothing."""
-        return f"{self.kind} layout of μ", ""
-
-    def places(self, embedding: Embedding) -> np.ndarray:
-        """Where the points that it was made of stand on the map, (N, 2)."""
-        return self.positions
-
-    def ellipses(self, mu: np.ndarray, sigma: np.ndarray) -> list[np.ndarray]:
-        """None: q has no place on a layout."""
-        return []
-
-    @property
-    def name(self) -> str:
-        """What it is, to stand in a sentence."""
-        how = "" if self.kind == T_SNE else f" (t-SNE exaggerated {EXAGGERATION} times)"
-        return f"{self.kind} layout{how}"
-
-    @property
-    def note(self) -> str:
-        """A sentence on the points that only join it, if some do."""
-        if len(self.positions) <= MOST_FITTED:
-            return ""
-        return (
-            f"{MOST_FITTED:,} are fitted; each of the others stands at the median of its "
-            f"{NEIGHBOURS} nearest."
-        )
 
 
 def choose(
@@ -126,11 +26,10 @@ def choose(
     """
     D = embedding.latent_dim
     if D == 1:
-        # A line has no second direction.
-        return Projection(np.zeros(1), np.array([[1.0], [0.0]]), ("z₁", ""), (0,))
+        return axes.line()
     if D == 2:
-        return _dimensions(D, (0, 1))
-    by_kl = np.argsort(-embedding.kl_per_dim.mean(0), kind="stable")
+        return axes.dimensions(D, (0, 1))
+    by_kl = axes.by_kl(embedding)
     layouts = _LAYOUTS if layout_of else {}
     chosen = st.selectbox(
         "Axes",
@@ -143,16 +42,16 @@ def choose(
         positions = layout_of(layouts[chosen])
         if positions is not None:
             return Layout(layouts[chosen], positions)
-        return _components(embedding, instead_of=layouts[chosen])
+        return axes.components(embedding, instead_of=layouts[chosen])
     if chosen == _COMPONENTS:
-        return _components(embedding)
+        return axes.components(embedding)
     names = [f"z{d + 1}" for d in range(D)]
     pair = tuple(
         names.index(
             st.selectbox(
                 f"{side} axis",
                 names,
-                index=int(by_kl[place]),
+                index=by_kl[place],
                 key=f"axis_{side}",
                 bind="query-params",
                 width=90,
@@ -160,32 +59,11 @@ def choose(
         )
         for place, side in enumerate("xy")
     )
-    return _dimensions(D, pair)
+    return axes.dimensions(D, pair)
 
 
 def plane(embedding: Embedding) -> Projection:
     """What needs no choice: the two dimensions, or the principal components of mu."""
-    axes = choose(embedding) if embedding.latent_dim <= 2 else _components(embedding)
-    assert isinstance(axes, Projection)  # two dimensions are offered no layout
-    return axes
-
-
-def subscript(dimension: int) -> str:
-    """A latent dimension's number, from 1, as a subscript."""
-    return str(dimension + 1).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
-
-
-def dimension_name(dimension: int) -> str:
-    """A latent dimension as the pages write it, from 1."""
-    return f"z{subscript(dimension)}"
-
-
-def _components(embedding: Embedding, instead_of: str = "") -> Projection:
-    fitted = PCA(2, svd_solver="covariance_eigh").fit(embedding.mu)
-    titles = ("PC 1 of μ", "PC 2 of μ")
-    return Projection(fitted.mean_, fitted.components_, titles, (0, 1), instead_of)  # pyright: ignore[reportArgumentType]
-
-
-def _dimensions(D: int, chosen: tuple[int, ...]) -> Projection:
-    x, y = (f"z{subscript(d)}" for d in chosen)
-    return Projection(np.zeros(D), np.eye(D)[list(chosen)], (x, y), chosen)
+    found = choose(embedding) if embedding.latent_dim <= 2 else axes.components(embedding)
+    assert isinstance(found, Projection)  # two dimensions are offered no layout
+    return found

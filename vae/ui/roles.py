@@ -39,7 +39,6 @@ SENTENCE = (
     "allow that; on a computer of your own, ELBO Room trains."
 )
 OTHERS = "Another visitor made this. They can change it, and so can whoever runs this server."
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PASSED_ON = {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
 _KEYS = ("read_only", "owner")
 _TOKEN = "_visitor"  # of this session
@@ -115,7 +114,7 @@ def is_at_home() -> bool:
     except ValueError:
         return False
     # A program that is no browser names no address that it asks.
-    return _is_loopback(found.remote_ip) and (asked_of is None or _is_loopback(asked_of))
+    return is_loopback(found.remote_ip) and (asked_of is None or is_loopback(asked_of))
 
 
 def connection() -> Any:
@@ -189,7 +188,7 @@ def announce() -> None:
     log = logging.getLogger("vae")
     for problem in all_problems():
         log.warning("%s.", problem)
-    if st.get_option("server.address") in _LOOPBACK and not _named_owner():
+    if is_loopback(st.get_option("server.address")) and not _named_owner():
         return
     if _is_read_only():
         what = "look, and open files that nobody else sees"
@@ -256,7 +255,8 @@ def _token() -> str:
     return st.session_state[_TOKEN]
 
 
-def _is_loopback(address: str | None) -> bool:
+def is_loopback(address: str | None) -> bool:
+    """Whether a host's name or number is this computer's own."""
     if address == "localhost":
         return True
     try:

@@ -4,10 +4,10 @@ import numpy as np
 import streamlit as st
 import torch
 
+from vae.analysis.axes import Layout, Projection, subscript
 from vae.core import gaussian
 from vae.live.panel import mu_range, sigma_of, sigma_range
 from vae.ui import faults, images
-from vae.ui.projection import Layout, Projection, subscript
 from vae.ui.text import nats
 from vae.ui.view import View
 

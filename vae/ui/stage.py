@@ -40,10 +40,11 @@ def style() -> str:
     return f"<style>:root {{ --stage-zoom: {ZOOM}; }}\n{source.sheet('stage')}</style>"
 
 
-def offer(pages: Sequence[Page]) -> None:
+def offer(pages: Sequence[Page], class_page: dict[str, str] | None) -> None:
     """The button, the keys and the stops; stands once in the frame.
 
     Args:
+        class_page: the one that was given last, {"address": ..., "picture": URL of its QR code}.
         pages: that there are; a stop names one by its title in small letters. The first is the one
             at the root.
     """
@@ -51,7 +52,7 @@ def offer(pages: Sequence[Page]) -> None:
     tour = [dict(zip(("title", "page", "query"), stop, strict=True)) for stop in TOUR]
     _component(
         key=KEY,
-        data={"presenting": is_shown(), "pages": names, "tour": tour},
+        data={"presenting": is_shown(), "pages": names, "tour": tour, "class_page": class_page},
         on_presenting_change=_take,
         on_go_change=lambda: _ask(names),
     )

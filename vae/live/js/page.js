@@ -2,14 +2,16 @@
 
 import { bytesOf } from "./bytes.js";
 import { MOST_SAMPLES, PRIOR_COLOUR, SIGMA_RANGE } from "./constants.js";
-import { el } from "./dom.js";
+import { el, takesText } from "./dom.js";
 import { noise } from "./noise.js";
 import { keep, unpack } from "./pack.js";
 import { Panel } from "./panel/panel.js";
 
+const STAGE_ZOOM = 1.7; // as the app's stage: from 12 px, the smallest type of a page, to 20
+
 /**
- * @import { Plane, Plot, Range, Told, ToldClasses } from "./types.d.ts"
- * @typedef {{type: string}} Trace
+ * @import { Pair, Plane, Plot, Range, SettingValues, Told, ToldClasses } from "./types.d.ts"
+ * @typedef {{type: string, legendgroup?: string, visible?: unknown, marker?: any, line?: any}} Trace
  * @typedef {{data: Trace[], layout: Record<string, any>}} Figure
  *
  * @typedef {object} PageData what export.py says of the page
@@ -19,11 +21,19 @@ import { Panel } from "./panel/panel.js";
  * @property {string[]} class_names
  * @property {ToldClasses | null} classes
  * @property {Record<string, Figure>} figures
- * @property {Plane} plane
+ * @property {Plane | null} plane null of a layout
+ * @property {Opening} opening
  * @property {Range[]} ranges
  * @property {number} n_samples behind the stored terms
  * @property {string} model
  * @property {string} points
+ *
+ * @typedef {object} Opening what it shows first, as in export.py
+ * @property {number} point
+ * @property {string} colour
+ * @property {Told["q"]} q
+ * @property {Partial<SettingValues>} settings
+ * @property {{x?: Pair, y?: Pair, hidden?: string[]}} zoom
  */
 
 /** @param {string} id */
@@ -46,7 +56,8 @@ async function open() {
   byId("caption").textContent = page.caption;
   for (const [name, value] of page.card) byId("card").append(el("span", {}, `${name}: ${value}`));
   for (const name of Object.keys(page.figures)) byId("colour").append(el("option", {}, name));
-  await drawMap(page);
+  /** @type {HTMLSelectElement} */ (byId("colour")).value = page.opening.colour;
+  const show = await drawMap(page);
   keep(await part("model"));
   keep(await part("points"));
   const place = byId("panel");
@@ -62,27 +73,61 @@ async function open() {
     },
   });
   Object.assign(globalThis, { elboRoom: { panel } });
-  panel.setData(told(0));
+  const { point, q, settings } = page.opening;
+  const first = told(point);
+  panel.setData({ ...first, q, settings: { ...first.settings, ...settings } });
+  offerStage(show);
 }
 
-/** Draws the map, and anew for another colour or theme. @param {PageData} page */
+/** The page large, for a projector: by the button, and by P and Esc. @param {() => Promise<unknown>} show draws the map */
+function offerStage(show) {
+  const root = document.documentElement;
+  root.style.setProperty("--stage-zoom", `${STAGE_ZOOM}`);
+  const present = async (/** @type {boolean} */ isOn) => {
+    if (isOn === root.classList.contains("stage")) return;
+    root.classList.toggle("stage", isOn);
+    if (isOn)
+      root.requestFullscreen?.().catch(() => {}); // refused: it is large all the same
+    else if (document.fullscreenElement) document.exitFullscreen();
+    await show();
+    dispatchEvent(new Event("resize")); // canvases measure themselves anew
+  };
+  byId("present").addEventListener("click", () => present(true));
+  document.addEventListener("fullscreenchange", () => document.fullscreenElement || present(false));
+  document.addEventListener("keydown", (event) => {
+    if (takesText(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key.toLowerCase() === "p") present(!root.classList.contains("stage"));
+    else if (event.key === "Escape") present(false);
+  });
+}
+
+/** Draws the map, and anew for another colour or theme; returns what draws it. @param {PageData} page */
 async function drawMap(page) {
   document.head.append(el("script", {}, await partAsText("plotly")));
   const { Plotly } = /** @type {any} */ (globalThis);
   const colour = /** @type {HTMLSelectElement} */ (byId("colour"));
   const hasWebgl = Boolean(document.createElement("canvas").getContext("webgl"));
+  let { zoom } = page.opening;
   const show = () => {
     const { data, layout } = structuredClone(page.figures[colour.value]);
     if (!hasWebgl) for (const trace of data) if (trace.type === "scattergl") trace.type = "scatter";
+    for (const trace of data) if (zoom.hidden?.includes(trace.legendgroup ?? "")) trace.visible = "legendonly";
     const ink = getComputedStyle(document.documentElement).getPropertyValue("--st-text-color").trim();
-    Object.assign(layout, { template: null, height: undefined, autosize: true, font: { color: ink, size: 13 } });
+    const factor = document.documentElement.classList.contains("stage") ? STAGE_ZOOM : 1;
+    const font = { color: ink, size: 13 * factor };
+    Object.assign(layout, { template: null, height: undefined, autosize: true, font });
+    for (const { marker } of data) if (typeof marker?.size === "number") marker.size *= factor;
     const lines = { linecolor: PRIOR_COLOUR, ticks: "outside", tickcolor: PRIOR_COLOUR, automargin: true };
     for (const axis of [layout.xaxis, layout.yaxis]) Object.assign(axis, lines);
+    if (zoom.x) Object.assign(layout.xaxis, { range: zoom.x, autorange: false });
+    if (zoom.y && !layout.yaxis.fixedrange) Object.assign(layout.yaxis, { range: zoom.y, autorange: false });
+    zoom = {}; // from then on it is the hand's
     return Plotly.react(byId("map"), data, layout, { scrollZoom: true, displaylogo: false, responsive: true });
   };
   await show();
   colour.addEventListener("change", show);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+  return show;
 }
 
 /** What the panel is told of a point, by its index. @param {PageData} page */

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vae.analysis.axes import subscript
 from vae.analysis.diagnosis import INACTIVE, Measurements
 from vae.figures import diagnosis as figures
 from vae.ui import charts
-from vae.ui.projection import subscript
 from vae.ui.session import selection
 from vae.ui.view import View
 

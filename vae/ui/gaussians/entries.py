@@ -4,11 +4,11 @@ import pandas as pd
 import streamlit as st
 import torch
 
+from vae.analysis.axes import subscript
 from vae.core import gaussian
 from vae.errors import UserError
 from vae.lessons.gaussian_pair import Pair
 from vae.ui.gaussians.plane import SPACE, Shown
-from vae.ui.projection import subscript
 
 
 def in_the_plane(

@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
+from vae.analysis.axes import subscript
 from vae.analysis.embedding import Embedding
 from vae.errors import UserError
 from vae.lessons import gaussian_pair
 from vae.lessons.gaussian_pair import Pair
 from vae.lessons.kl_steps import Loss
 from vae.ui.gaussians.plane import LINE, PLANE, PRESET, SPACE, Shown
-from vae.ui.projection import subscript
 from vae.ui.session import selection, widgets
 from vae.ui.text import sentence
 from vae.ui.view import load_view, point_picker

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vae.analysis.axes import subscript
 from vae.core.elbo import bound_against_samples
 from vae.figures import inference as figures
 from vae.figures import theme
 from vae.inference import estimators
 from vae.inference.gap import MOST_K, N_WEIGHTS, Inference
 from vae.ui import charts
-from vae.ui.projection import subscript
 from vae.ui.results import inference
 from vae.ui.text import nats
 from vae.ui.view import View

@@ -4,6 +4,7 @@ import streamlit as st
 import torch
 from streamlit.delta_generator import DeltaGenerator
 
+from vae.analysis.axes import Projection
 from vae.figures import inference as figures
 from vae.inference.gap import N_WEIGHTS, GapSplit, Inference
 from vae.ui import charts, images, projection
@@ -38,7 +39,7 @@ def _neighbourhood(view: View, index: int, found: Inference, split: GapSplit | N
         )
     else:
         axes = projection.choose(view.embedding)
-        assert isinstance(axes, projection.Projection)  # no layout was offered
+        assert isinstance(axes, Projection)  # no layout was offered
         figure = figures.neighbourhood(
             log_density,
             shown,

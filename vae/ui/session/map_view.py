@@ -54,6 +54,14 @@ def apply(figure: Prepared, of: Hashable, drawn: Hashable) -> Prepared:
     return figure.without_groups(report["hidden"])
 
 
+def shown() -> dict[str, Any]:
+    """What the hand made of the map that is shown, as it was reported; empty if nothing."""
+    of, report = st.session_state.get(_REPORTED, (None, {}))
+    if _DRAWN not in st.session_state or st.session_state[_DRAWN][0] != of:
+        return {}
+    return {name: value for name, value in report.items() if value}
+
+
 def _interval(values: Any) -> list[float] | None:
     """Two finite numbers, the lower one first; else nothing."""
     if not isinstance(values, list) or len(values) != 2:

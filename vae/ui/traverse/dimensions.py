@@ -7,13 +7,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae.analysis import traversal
+from vae.analysis.axes import dimension_name
 from vae.analysis.diagnosis import INACTIVE
 from vae.analysis.traversal import DATA, KINDS, POINT, POSTERIOR, PRIOR, Traversal
 from vae.data.dataset import to_unit
 from vae.figures import sheets
 from vae.figures import traversal as figures
 from vae.ui import charts, images, point, sections
-from vae.ui.projection import dimension_name
 from vae.ui.session import selection
 from vae.ui.text import with_minus
 from vae.ui.traverse import downloads

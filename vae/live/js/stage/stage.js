@@ -9,7 +9,7 @@ const KEPT = "elbo-room-stops"; // in the browser's storage
 const IDLE_MS = 3500; // then the bar goes
 /** @type {Record<string, number>} */
 const TURNS = { arrowright: 1, pagedown: 1, arrowleft: -1, pageup: -1 };
-const HELP = "← → stops · A adds this view · S lists · L laser · Esc leaves";
+const HELP = "← → stops · A adds this view · S lists · L laser · C class page · Esc leaves";
 
 /** One for the app, whichever page it shows. */
 class Stage {
@@ -31,11 +31,14 @@ class Stage {
       button("›", () => this.step(1), { title: "The next stop (→)" }),
       button("Add", () => this.add(), { title: "Make this view a stop (A)" }),
       button("Stops", () => this.list(), { title: "All stops (S)" }),
+      button("Class", () => this.showCode(), { title: "The address of the page that the class was given (C)" }),
       button("Laser", () => this.point(), { title: "A dot that follows the pointer (L)" }),
       button("Leave", () => this.leave(), { title: "Back to the page (Esc)" }),
     );
     this.dialog = el("dialog", { class: "stage-stops", "aria-label": "Stops" });
-    document.body.append(this.bar, this.dialog, this.dot);
+    this.code = el("dialog", { class: "stage-code", "aria-label": "The class page" });
+    this.code.addEventListener("click", () => this.code.close());
+    document.body.append(this.bar, this.dialog, this.code, this.dot);
     const { signal } = this.end;
     // Before the page's own: on Learn the arrows turn to another step.
     document.addEventListener("keydown", (event) => this.press(event), { signal, capture: true });
@@ -43,7 +46,7 @@ class Stage {
     document.addEventListener(
       "fullscreenchange",
       () => {
-        if (!document.fullscreenElement && this.isOn && !this.dialog.open) this.leave();
+        if (!document.fullscreenElement && this.isOn && !this.dialog.open && !this.code.open) this.leave();
       },
       { signal },
     );
@@ -123,6 +126,10 @@ class Stage {
   press(event) {
     if (takesText(event) || event.ctrlKey || event.metaKey || event.altKey || this.dialog.open) return;
     const key = event.key.toLowerCase();
+    if (this.code.open) {
+      if (key === "c") this.code.close();
+      return;
+    }
     const by = TURNS[key];
     // A lesson has steps of its own under these keys, and a handle that has the focus moves.
     const isLesson = !this.stops.length && viewAt(location, this.pages).page === "learn";
@@ -134,6 +141,7 @@ class Stage {
     else if (key === "a") this.add();
     else if (key === "s") this.list();
     else if (key === "l") this.point();
+    else if (key === "c") this.showCode();
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -188,6 +196,21 @@ class Stage {
     const stops = [...this.stops];
     stops.splice(this.at, 0, { title, ...viewAt(location, this.pages) });
     this.change(stops);
+  }
+
+  /** The address that phones open, for the whole room to see. */
+  showCode() {
+    /** @type {{ address: string, picture: string } | null} */
+    const given = this.mounted.data.class_page;
+    if (!given) {
+      this.say("No class page yet: Explore has “Give it to the class”.");
+      return;
+    }
+    this.code.replaceChildren(
+      el("img", { src: given.picture, alt: `QR code of ${given.address}` }),
+      el("p", {}, given.address.replace(/^https?:\/\//, "")),
+    );
+    this.code.showModal();
   }
 
   /** All stops: to rename, order and remove them, to take them away and bring them back. */
@@ -268,7 +291,7 @@ class Stage {
     this.end.abort();
     clearTimeout(this.sleep);
     document.documentElement.classList.remove("stage");
-    for (const element of [this.bar, this.dialog, this.dot]) element.remove();
+    for (const element of [this.bar, this.dialog, this.code, this.dot]) element.remove();
   }
 }
 
