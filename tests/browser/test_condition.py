@@ -101,7 +101,7 @@ def test_another_point_is_decoded_under_its_own_label_at_once(new_page, model, s
 
 def test_the_page_to_take_away_has_the_classes(browser, model, server, tmp_path):
     path = tmp_path / "classes.html"
-    export.write(path, export.of_run(open_run(server.checkpoints / "classes")))
+    export.write(path, export.of_run(open_run(server.checkpoints / "classes")).page())
     context = browser.new_context(offline=True)
     try:
         page = context.new_page()

@@ -25,7 +25,7 @@ HALF = 4  # how far half precision and eight bits may move a pixel
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "a page, ünder #1.html"
-    export.write(path, export.of_run(run))
+    export.write(path, export.of_run(run).page())
     return path
 
 

@@ -133,3 +133,38 @@ def test_export_names_the_weights_that_cannot_be_run(refused, run, tmp_path):
     save_file(weights, run.path / "model.safetensors")
     assert "decoder.body.0.weight" in refused("export", run.path, "--html", tmp_path / "p.html")
     assert not (tmp_path / "p.html").exists()
+
+
+def test_a_folder_has_a_page_of_each_and_an_index(vae, checkpoints, tiny_run, tmp_path):
+    paths = [tiny_run(checkpoints / name).path for name in ("one", "two")]
+    folder = tmp_path / "new" / "site"
+    code, out, err = vae("export", paths[0], tmp_path / "nowhere", paths[1], "--folder", folder)
+    assert code == 0
+    assert "nowhere is left out: " in err
+    assert {path.name for path in folder.iterdir()} == {
+        *("one.html", "two.html", "index.html", ".nojekyll")
+    }
+    assert out.splitlines()[-1] == f"{folder / 'index.html'} of 2"
+
+
+def test_a_folder_that_cannot_be_made_is_refused(refused, run, checkpoints, tiny_run, tmp_path):
+    other = tiny_run(tmp_path / "tiny")
+    assert "--folder" in refused("export", run.path, other.path)
+    both = refused("export", run.path, "--folder", tmp_path / "site", "--html", "a.html")
+    assert "give one" in both
+    (tmp_path / "file").write_text("")
+    assert "file" in refused("export", run.path, "--folder", tmp_path / "file")
+    assert "nowhere" in refused("export", tmp_path / "nowhere", "--folder", tmp_path / "site")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "index.html").write_text("<h1>a course</h1>")
+    assert "not one that was written" in refused(
+        "export", run.path, "--folder", tmp_path / "theirs"
+    )
+
+
+def test_of_two_of_one_name_the_second_is_left_out(vae, run, tiny_run, tmp_path):
+    other = tiny_run(tmp_path / run.name)
+    code, out, err = vae("export", run.path, other.path, "--folder", tmp_path / "site")
+    assert code == 0
+    assert "another one is called" in err
+    assert out.endswith("of 1\n")

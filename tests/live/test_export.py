@@ -46,7 +46,7 @@ class Elements(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.all.append((tag, dict(attrs)))
         self.texts.append("")
-        if tag != "meta":
+        if tag not in ("meta", "img"):
             self.open.append(len(self.all) - 1)
 
     def handle_endtag(self, tag):
@@ -117,7 +117,7 @@ def test_the_page_of_a_run_holds_its_model_its_points_and_its_images(
     small_plotly, checkpoints, tiny_run
 ):
     run = tiny_run(checkpoints / "tiny")
-    elements = Elements(export.of_run(run))
+    elements = Elements(export.of_run(run).page())
     page, model, points = elements.page, elements.part("model"), elements.part("points")
     assert page["name"] == "tiny"
     assert page["model"] == pack.header_of(model)["id"]
@@ -170,7 +170,7 @@ def test_the_same_model_and_data_make_the_same_file(small_plotly):
 
 def test_digits_fit_into_three_megabytes():
     run = checkpoint.open_run(ROOT / "checkpoints" / "digits-2d")
-    text = export.of_run(run)
+    text = export.of_run(run).page()
     assert "plotly.js v" in Elements(text).part("plotly").decode()[:200]
     size = len(text.encode())
     assert size < 3_000_000
@@ -278,10 +278,10 @@ def run(checkpoints, tiny_run) -> checkpoint.Run:
 
 
 def test_without_the_data_the_map_is_there_without_its_images(small_plotly, run, somewhere):
-    elements = Elements(export.of_run(run))
+    elements = Elements(export.of_run(run).page())
     assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels", "eps"}
     somewhere.touch()
-    elements = Elements(export.of_run(run))
+    elements = Elements(export.of_run(run).page())
     assert set(arrays_of(elements.part("points"))) == {"mu", "logvar", "labels", "eps", "images"}
 
 
@@ -292,7 +292,7 @@ def test_images_that_are_not_those_of_the_map_are_left_out(small_plotly, run, so
         name: value[:7] for name, value in vars(stored).items() if isinstance(value, np.ndarray)
     }
     checkpoint.save_embedding(run, dataclasses.replace(stored, **rows))
-    arrays = arrays_of(Elements(export.of_run(run)).part("points"))
+    arrays = arrays_of(Elements(export.of_run(run).page()).part("points"))
     assert "images" not in arrays
     assert len(arrays["mu"]) == 7
 
@@ -302,15 +302,15 @@ def test_a_map_of_data_that_were_replaced_is_made_anew(small_plotly, run, somewh
     stored = run.load_embedding()
     other = dataclasses.replace(stored, data_fingerprint="of others", mu=stored.mu + 1)
     checkpoint.save_embedding(run, other)
-    mu = arrays_of(Elements(export.of_run(run)).part("points"))["mu"]
+    mu = arrays_of(Elements(export.of_run(run).page()).part("points"))["mu"]
     np.testing.assert_allclose(mu, stored.mu, atol=1e-4)
 
 
 def test_without_an_embedding_one_is_made_of_the_data(small_plotly, run, somewhere):
     somewhere.touch()
-    with_stored = Elements(export.of_run(run))
+    with_stored = Elements(export.of_run(run).page())
     (run.path / "embedding.safetensors").unlink()
-    made = Elements(export.of_run(run))
+    made = Elements(export.of_run(run).page())
     for name in ("mu", "logvar"):
         arrays = [arrays_of(elements.part("points"))[name] for elements in (with_stored, made)]
         np.testing.assert_allclose(*arrays, atol=1e-4)
@@ -319,7 +319,7 @@ def test_without_an_embedding_one_is_made_of_the_data(small_plotly, run, somewhe
 def test_without_embedding_and_data_it_says_what_is_missing_and_where(run, somewhere):
     (run.path / "embedding.safetensors").unlink()
     with pytest.raises(ExportError) as error:
-        export.of_run(run)
+        export.of_run(run).page()
     said = str(error.value)
     assert said.startswith(
         f"{run.path} holds no embedding, and the data set 'mnist' is not in {somewhere.parent} "
@@ -332,7 +332,7 @@ def test_the_command_that_it_names_then_helps_where_the_data_are(
 ):
     (run.path / "embedding.safetensors").unlink()
     with pytest.raises(ExportError) as error:
-        export.of_run(run)
+        export.of_run(run).page()
     command = shlex.split(re.search(r"`(.+?)`", str(error.value))[1])
     assert command[:3] == ["python", "-m", "vae"]
     monkeypatch.chdir(tmp_path)
@@ -340,7 +340,7 @@ def test_the_command_that_it_names_then_helps_where_the_data_are(
     assert cli.main(command[3:]) == 0
     somewhere.unlink()
     # Either the page is written, or the run can now be exported anywhere.
-    assert list(tmp_path.glob("*.html")) or export.of_run(run)
+    assert list(tmp_path.glob("*.html")) or export.of_run(run).page()
 
 
 def test_a_run_of_an_unknown_data_set_keeps_its_stored_map(small_plotly, run):
@@ -348,10 +348,10 @@ def test_a_run_of_an_unknown_data_set_keeps_its_stored_map(small_plotly, run):
     config["train"]["dataset"] = "no such set"
     (run.path / "config.json").write_text(json.dumps(config))
     run = checkpoint.open_run(run.path)
-    assert Elements(export.of_run(run)).page["name"] == "tiny"
+    assert Elements(export.of_run(run).page()).page["name"] == "tiny"
     (run.path / "embedding.safetensors").unlink()
     with pytest.raises(ExportError, match="no such set"):
-        export.of_run(run)
+        export.of_run(run).page()
 
 
 # In a notebook
@@ -359,7 +359,7 @@ def test_a_run_of_an_unknown_data_set_keeps_its_stored_map(small_plotly, run):
 
 def test_show_takes_a_folder_a_run_and_a_model_with_data(small_plotly, checkpoints, tiny_run):
     run = tiny_run(checkpoints / "tiny")
-    of_run = export.of_run(run)
+    of_run = export.of_run(run).page()
     assert show(run) == show(run.path) == show(str(run.path)) == of_run
     model = run.load_model()
     by_name = Elements(show(model, "digits"))

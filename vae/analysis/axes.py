@@ -126,11 +126,6 @@ def components(embedding: Embedding, instead_of: str = "") -> Projection:
     return Projection(fitted.mean_, fitted.components_, titles, (0, 1), instead_of)  # pyright: ignore[reportArgumentType]
 
 
-def by_kl(embedding: Embedding) -> tuple[int, ...]:
-    """The latent dimensions, the one with the highest KL first."""
-    return tuple(np.argsort(-embedding.kl_per_dim.mean(0), kind="stable").tolist())
-
-
 def strip_places(embedding: Embedding) -> np.ndarray:
     """Where the points of a line stand, (N, 2): x is mu, y a row for each class, scattered in it.
 

@@ -76,7 +76,7 @@ def main(as_json: bool, visitors: int, repeats: int, n_servers: int, phones: int
             for _ in range(n_servers)
         ]
         given = class_pages.add(
-            export.of_run(checkpoint.open_run(folder / _RUNS[0])), "", _RUNS[0], root=folder
+            export.of_run(checkpoint.open_run(folder / _RUNS[0])).page(), "", _RUNS[0], root=folder
         )
         rounds = [(1, SECONDS / 2, False), *[(visitors, SECONDS, False)] * repeats]
         for n, seconds, beside in (*rounds, (visitors, SECONDS, True)):

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from vae.cli.common import (
     fact_line,
     fit_to_model,
     open_checkpoint,
+    say,
     settled,
     show,
 )
@@ -26,6 +28,9 @@ from vae.names import printable
 from vae.runs import checkpoint, film
 from vae.runs.checkpoint import CheckpointError
 from vae.runs.status import read_status
+
+if TYPE_CHECKING:
+    from vae.live.export import Shown
 
 _SHRUNK_FRAMES, _SHRUNK_BYTES = (18, 12, 8, 4), 8_000_000  # as few as make the folder so small
 
@@ -54,7 +59,14 @@ def add(commands: Commands) -> None:
         "is at hand.",
     )
     add_model_arguments(export, "CHECKPOINT")
+    export.add_argument("more", nargs="*", metavar="CHECKPOINT", help="others, with --folder")
     export.add_argument("--html", type=Path, metavar="FILE", help="where to write [NAME.html]")
+    export.add_argument(
+        "--folder",
+        type=Path,
+        help="write NAME.html of each checkpoint and an index.html of them all, for a static host "
+        "such as GitHub Pages",
+    )
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -120,16 +132,55 @@ def _shrink(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from vae.live import export  # plotly takes a while to load
 
-    run = open_checkpoint(options)
-    path = options.html or Path(f"{run.name}.html")
+    if options.folder is not None:
+        _export_all(options)
+        return
+    if options.more:
+        raise UserError("several checkpoints need --folder, where their pages and an index go")
+    shown = _shown(options)
+    path = options.html or Path(f"{shown.name}.html")
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--html (={path}) must end in .html")
-    if isinstance(run, ForeignRun) or options.data is not None:
-        images = catalogue.load(dataset_name(options, run))
-        run = settled(run, images)
-        model, images = run.load_model(), fit_to_model(images, run)
-        page = export.page(model, embed(model, images), run.name, images)
-    else:
-        page = export.of_run(run)
-    size = export.write(path, page)
+    size = export.write(path, shown.page())
     show(f"{path} {size / 1e6:.2f} MB")
+
+
+def _export_all(options: argparse.Namespace) -> None:
+    """What cannot be shown is left out with its reason, unless nothing can."""
+    from vae.live import site
+
+    if options.html is not None:
+        raise UserError("--html names one page, and --folder the folder of several; give one")
+    site.check(options.folder)
+    paths = [options.path, *options.more]
+    entries: dict[str, str] = {}
+    for path in paths:
+        options.path = path
+        try:
+            shown = _shown(options)
+            if shown.name in entries:
+                raise UserError(f"another one is called {shown.name}; rename one of them")
+            entries[shown.name], size = site.write_page(options.folder, shown)
+        except UserError as error:
+            if len(paths) == 1:
+                raise
+            say(f"{path} is left out: {error}")
+            continue
+        show(f"{options.folder / shown.name}.html {size / 1e6:.2f} MB")
+    if not entries:
+        raise UserError("none of the checkpoints could be shown, so there is no index")
+    site.write_index(options.folder, list(entries.values()))
+    show(f"{options.folder / site.INDEX} of {len(entries)}")
+
+
+def _shown(options: argparse.Namespace) -> "Shown":
+    """What the page of the checkpoint that the options name is made of."""
+    from vae.live import export
+
+    run = open_checkpoint(options)
+    if not isinstance(run, ForeignRun) and options.data is None:
+        return export.of_run(run)
+    images = catalogue.load(dataset_name(options, run))
+    run = settled(run, images)
+    model, images = run.load_model(), fit_to_model(images, run)
+    return export.Shown(run.name, model, embed(model, images), images)

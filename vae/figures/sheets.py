@@ -103,6 +103,17 @@ def sheet(
     return _png(canvas)
 
 
+def mosaic(images: np.ndarray) -> bytes:
+    """A grid of images side by side as a PNG, a pixel for each of theirs.
+
+    Args:
+        images: in [0, 1], shape (R, n, C, H, W), C 1 or 3.
+    """
+    R, n, _, H, W = _checked(images, 5)
+    rows = np.moveaxis(pixels(images), 1, 2)  # (R, H, n, W) or (R, H, n, W, 3)
+    return _png(Image.fromarray(rows.reshape(R * H, n * W, *rows.shape[4:])))
+
+
 def enlargement(H: int, W: int) -> int:
     """By how much an image of that size is enlarged: to about 96 pixels, at least 1."""
     return max(1, round(_CELL / max(H, W)))

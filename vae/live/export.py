@@ -14,6 +14,7 @@ import plotly.offline
 
 from vae import formats
 from vae.analysis import axes as map_axes
+from vae.analysis import traversal
 from vae.analysis.axes import Layout, Projection
 from vae.analysis.embedding import Embedding, embed
 from vae.config import ForeignModel, ModelConfig
@@ -64,21 +65,40 @@ class Opening:
     zoom: dict[str, list[float]] = field(default_factory=dict)
 
 
-def of_run(run: AnyRun) -> str:
-    """The page of a trained run: its model and its held-out set.
+@dataclass(frozen=True)
+class Shown:
+    """What a page is made of; see `page`."""
+
+    name: str
+    model: VAE
+    embedding: Embedding
+    images: Dataset | None
+    trained_on: str | None = None
+
+    def page(self) -> str:
+        """The page. Raises ProgramError, ExportError as `page`."""
+        return page(self.model, self.embedding, self.name, self.images, self.trained_on)
+
+    def card(self) -> list[tuple[str, str]]:
+        """Facts of the model: what each is, and what it is here."""
+        half = self.model.n_parameters > HALF_ABOVE
+        return _card(self.model, self.embedding, self.trained_on, half)
+
+
+def of_run(run: AnyRun) -> Shown:
+    """What the page of a trained run is made of: its model and its held-out set.
 
     Of another library's checkpoint, the images of its usual data set, resized to what it reads.
 
     Raises:
-        CheckpointError, ProgramError: the run cannot be read, or not be run in a browser.
+        CheckpointError: the run cannot be read.
         ExportError: it holds no embedding, and its data set is not at hand to make one.
         DatasetError: the data set of another library's checkpoint cannot be had.
     """
+    model = run.load_model()
     if isinstance(run, ForeignRun):
         images = catalogue.load(run.usual_dataset()).resized(run.model_config.image_shape)
-        model = run.load_model()
-        return page(model, embed(model, images), run.name, images)
-    model = run.load_model()
+        return Shown(run.name, model, embed(model, images), images)
     images = _images(run)
     embedding = run.load_embedding(images.fingerprint if images else None)
     if images and embedding and len(images) != len(embedding):  # of a file that names no data
@@ -92,7 +112,7 @@ def of_run(run: AnyRun) -> str:
                 "the data are, or train the run again"
             )
         embedding = embed(model, images)
-    return page(model, embedding, run.name, images, run.train_config.held_out_dataset)
+    return Shown(run.name, model, embedding, images, run.train_config.held_out_dataset)
 
 
 def page(
@@ -209,7 +229,7 @@ def show(model: str | Path | AnyRun | VAE | Any, dataset: str | Dataset | None =
     run = formats.open_run(model) if is_file else model
     is_run = isinstance(run, Run | ForeignRun)
     if dataset is None and is_run:
-        return Page(of_run(run))
+        return Page(of_run(run).page())
     if dataset is None:
         raise ExportError("a model needs a data set to show: give one, or its name, as `dataset`")
     images = catalogue.load(dataset) if isinstance(dataset, str) else dataset
@@ -318,7 +338,7 @@ def _axes(embedding: Embedding) -> Projection:
     """The two latent dimensions with the highest KL, in order; the one there is, if so."""
     if embedding.latent_dim == 1:
         return map_axes.line()
-    chosen = tuple(sorted(map_axes.by_kl(embedding)[:2]))
+    chosen = tuple(sorted(traversal.by_kl(embedding)[0][:2].tolist()))
     return map_axes.dimensions(embedding.latent_dim, chosen)
 
 

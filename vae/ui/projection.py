@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from vae.analysis import axes
+from vae.analysis import axes, traversal
 from vae.analysis.axes import Layout, Projection
 from vae.analysis.embedding import Embedding
 from vae.analysis.layout import KINDS
@@ -29,7 +29,7 @@ def choose(
         return axes.line()
     if D == 2:
         return axes.dimensions(D, (0, 1))
-    by_kl = axes.by_kl(embedding)
+    by_kl = traversal.by_kl(embedding)[0].tolist()
     layouts = _LAYOUTS if layout_of else {}
     chosen = st.selectbox(
         "Axes",
