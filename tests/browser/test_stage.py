@@ -6,6 +6,7 @@ import pytest
 from browser.driver import Map, Panel
 from playwright.sync_api import Page, expect
 
+from vae.lessons import course
 from vae.ui.stage import ZOOM
 
 SCREENS = [(1280, 720), (1920, 1080)]
@@ -121,9 +122,11 @@ def test_stops_are_added_followed_renamed_saved_and_loaded(new_page, tmp_path):
     page.get_by_role("button", name="Present").click()
     on_stage(page)
     page.keyboard.press("s")
-    expect(page.locator("dialog.stage-stops").get_by_label("Title of stop 2")).to_have_value(
-        "A line"
-    )
+    expect(dialog.get_by_label("Title of stop 2")).to_have_value("A line")
+    lesson = course.LESSONS["closed-form"]
+    dialog.get_by_label("Stops that come with the app").select_option(lesson.title)
+    last = dialog.get_by_label(f"Title of stop {len(lesson.steps)}")
+    expect(last).to_have_value(lesson.steps[-1].title)
 
 
 def test_keys_that_are_typed_into_a_field_stay_there(new_page):

@@ -1,11 +1,14 @@
 """What Python knows of the stage: larger figures, and stops that are views of this app."""
 
+from urllib.parse import parse_qsl
+
 import plotly.graph_objects as go
 import pytest
 from pages.conftest import APP
 from streamlit.testing.v1 import AppTest
 
 from vae.figures.prepared import Prepared
+from vae.lessons import course
 from vae.ui import stage
 
 
@@ -34,6 +37,21 @@ def test_each_stop_of_the_tour_opens(title, page, query):
     assert not app.error
     assert not [box.value for box in app.warning if "There is no" in box.value]
     assert app.session_state["run"] == query.split("&")[0].removeprefix("run=")
+
+
+def test_each_lesson_has_its_stops_in_order():
+    tours = stage._tours()
+    assert len(tours) == 1 + len(course.LESSONS)
+    for tour, lesson in zip(tours[1:], course.LESSONS.values(), strict=True):
+        assert tour["title"] == lesson.title
+        assert [stop["title"] for stop in tour["stops"]] == [step.title for step in lesson.steps]
+        for stop, step in zip(tour["stops"], lesson.steps, strict=True):
+            query = dict(parse_qsl(stop["query"]))
+            place, said = course.find(query["lesson"], query["step"])
+            assert (stop["page"], place.lesson, place.step, said) == (
+                *("learn", lesson.key, step.key),
+                "",
+            )
 
 
 @pytest.mark.parametrize("sent", [None, 7, {}, {"page": "../x", "query": ""}, {"page": "points"}])

@@ -1,6 +1,7 @@
 """The stage: a page large and alone, with a teacher's stops. The browser's part: live/js/stage."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -8,6 +9,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 from streamlit.navigation.page import Page
 
+from vae.lessons import course
 from vae.live import source
 
 KEY = "stage"
@@ -24,6 +26,8 @@ TOUR = (
     ("Why the KL needs no integral", "learn", "run=mnist-2d&lesson=closed-form"),
     ("Is it healthy?", "diagnose", "run=mnist-10d&data=mnist+held-out"),
 )
+
+_LESSON_RUN = "mnist-2d"  # whose numbers a lesson's stops tell
 
 _component = component(
     "elbo_room_stage",
@@ -49,13 +53,32 @@ def offer(pages: Sequence[Page], class_page: dict[str, str] | None) -> None:
             at the root.
     """
     names = [page.title.lower() for page in pages]
-    tour = [dict(zip(("title", "page", "query"), stop, strict=True)) for stop in TOUR]
     _component(
         key=KEY,
-        data={"presenting": is_shown(), "pages": names, "tour": tour, "class_page": class_page},
+        data={
+            "presenting": is_shown(),
+            "pages": names,
+            "tours": _tours(),
+            "class_page": class_page,
+        },
         on_presenting_change=_take,
         on_go_change=lambda: _ask(names),
     )
+
+
+@cache
+def _tours() -> list[dict[str, Any]]:
+    """The stops that come with the app: a way through its pages, and one through each lesson."""
+    names = "title", "page", "query"
+    tours = [{"title": "The tour", "stops": [dict(zip(names, s, strict=True)) for s in TOUR]}]
+    for lesson in course.LESSONS.values():
+        query = f"run={_LESSON_RUN}&lesson={lesson.key}&step="
+        stops = [
+            {"title": step.title, "page": "learn", "query": query + step.key}
+            for step in lesson.steps
+        ]
+        tours.append({"title": lesson.title, "stops": stops})
+    return tours
 
 
 def is_shown() -> bool:

@@ -236,9 +236,17 @@ class Stage {
       this.take((await file.files?.[0]?.text()) ?? "");
       this.fill();
     });
+    /** @type {{ title: string, stops: Stop[] }[]} */
+    const tours = this.mounted.data.tours;
+    const ready = el("select", { "aria-label": "Stops that come with the app" });
+    ready.append(...["Ready-made…", ...tours.map(({ title }) => title)].map((title) => el("option", {}, title)));
+    ready.addEventListener("change", () => {
+      this.at = -1;
+      this.change(tours[ready.selectedIndex - 1].stops);
+    });
     const actions = [
       button("Add this view", () => this.add()),
-      button("Take the tour", () => this.change(this.mounted.data.tour)),
+      ready,
       button("Save to a file", () => this.save()),
       button("Copy as a link", () => this.copy()),
       el("label", {}, "Load: ", file),
@@ -247,7 +255,9 @@ class Stage {
     this.dialog.replaceChildren(
       el("h2", {}, "Stops"),
       ...(this.problem ? [el("p", { role: "alert" }, this.problem)] : []),
-      rows.length ? el("ol", {}, ...rows) : el("p", {}, "None yet. Add a view, load a file, or take the tour."),
+      rows.length
+        ? el("ol", {}, ...rows)
+        : el("p", {}, "None yet. Add a view, load a file, or choose ready-made ones."),
       el("p", { class: "stage-actions" }, ...actions),
     );
     this.problem = "";
