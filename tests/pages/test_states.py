@@ -155,6 +155,20 @@ def test_nan_weights_are_named_with_their_tensor(app, page, checkpoints, tiny_ru
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("tensor", ["encoder.mu.weight", "encoder.logvar.weight"])
+def test_weights_that_are_finite_and_give_what_is_not(tensor, page, app, checkpoints, tiny_run):
+    for name in ("huge", "sound"):
+        tiny_run(checkpoints / name)
+    path = checkpoints / "huge" / "model.safetensors"
+    state = load_file(path)
+    state[tensor][0] = 3e38
+    save_file(state, path)
+    app.query_params["run"] = "huge"
+    show(app, page)
+    assert app.main.children
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_a_damaged_embedding_says_what_to_do(app, page, checkpoints, tiny_run):
     run = tiny_run(checkpoints / "tiny")
     (run.path / "embedding.safetensors").write_bytes(b"nothing")

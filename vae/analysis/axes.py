@@ -44,8 +44,9 @@ class Projection:
         return bool((np.count_nonzero(self.directions, axis=1) <= 1).all())
 
     def of(self, z: np.ndarray) -> np.ndarray:
-        """Where latent points (N, D) stand on the map, (N, 2)."""
-        return (z - self.origin) @ self.directions.T
+        """Where latent points (N, D) stand on the map, (N, 2); NaN where one is nowhere."""
+        with np.errstate(invalid="ignore"):  # infinity times 0, of a broken model
+            return (z - self.origin) @ self.directions.T
 
     def places(self, embedding: Embedding) -> np.ndarray:
         """Where its points stand on the map, (N, 2); those of a line under it, by class."""
