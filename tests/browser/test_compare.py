@@ -147,6 +147,7 @@ def test_a_row_of_the_regressions_chooses_its_point(new_page, server):
     expect(page.get_by_label("Point, 0 to 358")).to_have_value(str(worse[1]))
 
 
+@pytest.mark.slow
 def test_without_webgl_both_maps_are_drawn_and_a_click_chooses_in_both(new_page):
     page = new_page(LINK, script=NO_WEBGL)
     expect(page.get_by_text("WebGL is not supported")).to_have_count(0)

@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from browser.driver import settled
 from playwright.sync_api import expect
 
 
+@pytest.mark.slow
 def test_a_link_opens_a_check_and_the_threshold_moves_the_answer(new_page, server):
     page = new_page("/diagnose?run=digits-2d")
     expect(page.get_by_role("heading", name=re.compile("Healthy"))).to_be_visible()

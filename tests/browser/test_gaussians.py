@@ -358,6 +358,7 @@ def test_l_and_the_seed_change_the_samples_alone_and_a_step_shows_where_they_are
     assert "#" not in page.url
 
 
+@pytest.mark.slow
 def test_a_table_of_k_dimensions_is_typed_into(new_page):
     page, _ = open_page(new_page, kept=False)
     page.get_by_text("k dimensions", exact=True).click()

@@ -60,6 +60,7 @@ def test_the_walk_through_leads_to_the_gradients(new_page):
     expect(page.locator(".st-key-clouds .js-plotly-plot")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_whole_set_is_computed_and_a_click_on_a_gap_chooses_its_point(new_page, server):
     stored = checkpoint.open_run(server.checkpoints / "digits-2d")
     (stored.path / checkpoint.evidence_file("digits", "test")).unlink()  # it is computed anew

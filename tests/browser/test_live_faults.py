@@ -31,6 +31,7 @@ def faulty(tmp_path_factory, tiny_run) -> Iterator[Server]:
     running.stop()
 
 
+@pytest.mark.slow
 def test_a_layer_that_no_browser_runs_is_named_and_the_server_decodes(new_page, faulty):
     page = new_page("/?run=tanh", faulty)
     said = page.get_by_text(re.compile(r"layer body\.\d+ \(LogSigmoid\) has no browser version"))

@@ -131,7 +131,7 @@ def test_a_click_on_a_point_gives_its_q_and_both_bounds_are_the_stored_terms(
     }
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_what_the_hand_does_around_a_click_does_not_undo_the_choice(when, new_page, embedding):
     page = new_page("/?run=digits-2d&point=3")
     plot, panel = Map(page), Panel(page)

@@ -29,6 +29,7 @@ def archive(tmp_path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_images_go_from_the_file_over_the_preview_and_a_training_to_the_map(
     new_page, server, archive
 ):

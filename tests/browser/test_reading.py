@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from browser.driver import Map, Panel, decoded, put, settled
 from formats import strangers
@@ -36,6 +37,7 @@ def test_a_decoder_alone_gives_a_map_and_answers_the_hand(new_page, model, tmp_p
     expect(panel.button("Draw")).to_have_count(0)  # there is no encoder to read a drawing
 
 
+@pytest.mark.slow
 def test_an_unknown_file_is_dropped_and_read_otherwise(new_page, tmp_path):
     torch.save(strangers.state_dict(), tmp_path / "stranger.pt")
     page = opened(new_page, tmp_path / "stranger.pt")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from vae.lessons import course
 from vae.ui.stage import ZOOM
 
-SCREENS = [(1280, 720), (1920, 1080)]
+SCREENS = [(1280, 720), pytest.param(1920, 1080, marks=pytest.mark.slow)]
 # The smallest type that is seen, in pixels of the screen, and its text.
 SMALLEST = """() => {
   let found = [Infinity, ""];

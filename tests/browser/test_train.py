@@ -129,6 +129,7 @@ def test_the_film_grows_and_a_stopped_run_goes_on(new_page, server):
     Map(page)
 
 
+@pytest.mark.slow
 def test_a_diverging_training_says_so_and_keeps_what_was_good(new_page, server):
     page = new_page("/train")
     expect(page.get_by_text("Train a model")).to_be_visible()

@@ -91,6 +91,7 @@ def test_other_data_than_it_was_trained_on_do_not_pass(tmp_path, weights, digits
     assert not verdict.passed
 
 
+@pytest.mark.slow
 def test_data_that_no_reading_explains_overrule_none(tmp_path, weights, digits):
     generator = torch.Generator().manual_seed(0)
     random = {n: torch.randn(w.shape, generator=generator) / 8 for n, w in weights.items()}

@@ -153,6 +153,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_kind_of_model_gives_the_same_in_another_process(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_opened", {})
     monkeypatch.setattr(factory, "MODULES", set())

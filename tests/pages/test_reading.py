@@ -69,6 +69,7 @@ def test_a_link_shows_the_same_reading(stranger):
     assert not again.exception
 
 
+@pytest.mark.slow
 def test_what_was_chosen_can_be_taken_back(stranger):
     right = cost(stranger)
     field(stranger, "Input").set_value("[-1, 1]").run()

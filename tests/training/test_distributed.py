@@ -58,6 +58,7 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(folder):
     one, two = (open_run(folder / name) for name in ("one", "two"))
     assert one.train_config == two.train_config
