@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
 from browser.driver import Map, settled
 from playwright.sync_api import Page, expect
 
+from vae.data import catalogue
 from vae.lessons import course
+from vae.lessons.board import board
 from vae.lessons.gaussian_pair import tilted
-from vae.lessons.lesson import Question
+from vae.lessons.lesson import PAIR, Question
 
 LESSON = course.LESSONS["closed-form"]
 KEPT = "localStorage.getItem('elbo-room-lessons')"
@@ -100,3 +103,29 @@ def test_the_first_lesson_shows_no_word_that_it_has_not_explained(new_page):
     page.locator(".course button").nth(5).click()
     opened(page, 6)
     expect(page.get_by_role("button", name="Draw", exact=True)).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [key for key in course.LESSONS if key != LESSON.key])
+def test_the_questions_of_each_lesson_are_judged_by_the_live_numbers(key, new_page, run, embedding):
+    lesson = course.LESSONS[key]
+    page = new_page(f"/learn?run=digits-2d&point=0&lesson={key}&step=questions")
+    opened(page, len(lesson.steps) + 1)
+    subject = tilted(2)
+    if lesson.subject != PAIR:
+        subject = board(run.load_model(), embedding, 0, catalogue.load("digits"))
+    fields = 0
+    for number, question in enumerate(lesson.questions, 1):
+        truth = question.answer(subject)
+        if isinstance(truth, str):
+            wrong = next(choice for choice in question.choices if choice != truth)
+        else:
+            wrong = 3 * truth + 3
+        for given, said in ((wrong, "No, "), (truth, "Right, ")):
+            answer(page, fields, question, given)
+            shown = page.get_by_test_id("stMarkdown").filter(has_text=said)
+            expect(shown).to_have_count(1 if said == "No, " else number)
+        fields += not isinstance(truth, str)
+        expect(page.locator(".course .done")).to_have_text(
+            f"{number} of {len(lesson.questions)} answered"
+        )
