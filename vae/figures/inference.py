@@ -185,7 +185,12 @@ def line_neighbourhood(
 
 
 def mass_above(log_density: np.ndarray) -> np.ndarray:
-    """For each cell the share of the whole mass that lies in denser ones, in [0, 1]."""
+    """For each cell the share of the whole mass that lies in denser ones, in [0, 1].
+
+    1 everywhere where no density is finite, as that of a broken model may be.
+    """
+    if not np.isfinite(log_density.max()):
+        return np.ones_like(log_density)
     density = np.exp(log_density - log_density.max()).ravel()
     order = np.argsort(-density, kind="stable")
     above = np.empty_like(density)

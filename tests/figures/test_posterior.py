@@ -1,0 +1,20 @@
+"""The contours of a true posterior."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from vae.figures import inference as figures
+
+
+def test_the_mass_above_a_cell_is_that_of_the_ellipse_through_it():
+    z = (np.arange(400) + 0.5) / 400 * 12 - 6
+    distance = z[:, None] ** 2 + z[None] ** 2
+    above = figures.mass_above(-distance / 2)
+    inside = distance < 25
+    assert above[inside] == pytest.approx(chi2.cdf(distance[inside], 2), abs=2e-3)
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
+def test_where_nothing_is_finite_no_cell_is_inside(value):
+    assert (figures.mass_above(np.full((3, 3), value)) == 1).all()
