@@ -29,6 +29,9 @@ _STYLE = """<style>
 .stMainBlockContainer { padding-left: 2.5rem; padding-right: 2.5rem; }
 /* What only carries bytes to and from the browser must leave no gap behind. */
 [class*="st-key-pack_"], .st-key-webgl { position: absolute; }
+/* A picture is never wider than its column. */
+.stColumn :is(.stElementContainer:has(> .stImage), .stImage, .stImage *) { max-width: 100%; }
+.stImage img { height: auto; }
 /* A label that is too long for its column is wrapped, not cut. */
 [data-testid="stMetricLabel"] * { white-space: normal !important; overflow: visible; }
 .st-key-heading h2 { font-size: 1.4rem; padding: 0 0 1.1rem; line-height: 1.3; }
