@@ -12,7 +12,9 @@ def test_the_mass_above_a_cell_is_that_of_the_ellipse_through_it():
     distance = z[:, None] ** 2 + z[None] ** 2
     above = figures.mass_above(-distance / 2)
     inside = distance < 25
-    assert above[inside] == pytest.approx(chi2.cdf(distance[inside], 2), abs=5e-3)  # of many cells at one distance
+    assert above[inside] == pytest.approx(
+        chi2.cdf(distance[inside], 2), abs=5e-3
+    )  # of many cells at one distance
 
 
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])

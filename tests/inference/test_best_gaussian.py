@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vae.core import gaussian
 from vae.core.elbo import point_terms
-from vae.inference.best_gaussian import best_gaussian
+from vae.inference.best_gaussian import best_gaussian, lowest
 from vae.inference.quadrature import exact_posterior
 
 
@@ -192,3 +192,14 @@ def test_of_several_starts_the_best_end_counts():
     assert ends[1] < ends[0] - 0.5
     assert both.neg_elbo == pytest.approx(ends[1], abs=1e-4)
     assert both.neg_elbo_before > ends[1]
+
+
+def test_where_the_objective_is_no_number_the_best_so_far_stands():
+    start = torch.ones(2)
+
+    def objective(q: torch.Tensor) -> torch.Tensor:
+        # Its slope is finite all the same, as that of a sum with an overflow in it can be.
+        return (q**2).sum() / 4 + (0 if torch.equal(q.detach(), start) else torch.nan)
+
+    value, where = lowest(objective, start)
+    assert (value, where.tolist()) == (0.5, [1, 1])

@@ -6,7 +6,7 @@
 from pathlib import Path
 
 import pytest
-from fuzzing import fuzz
+from fuzzing import fuzz, memory_below
 from hypothesis import strategies as st
 from pages.conftest import APP
 from runs.attacks import ATTACKS, Attack
@@ -51,14 +51,15 @@ def attack_with(folder: Path, caplog, name: str, n: int, **options) -> None:
         caplog.clear()
         path.write_bytes(draw(st.sampled_from(BY_FILE[name]))(draw, whole))
         page, view = draw(st.sampled_from(PAGES)), draw(st.sampled_from(VIEWS))
-        app = open_page(page, view)
+        with memory_below(600):
+            app = open_page(page, view)
         faults = [record for record in caplog.records if record.name == "vae.ui.faults"]
         assert not faults, faults[0].exc_text
         assert not app.exception
         assert app.main.children
 
     try:
-        fuzz(look, n, memory_kb=1_000_000, **options)
+        fuzz(look, n, memory_kb=3_000_000, **options)  # of all visits together
     finally:
         path.write_bytes(whole)
 

@@ -1,6 +1,7 @@
 """The diagonal Gaussian with the best bound for an image: what the encoder's q is held against."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -98,6 +99,7 @@ def lowest(
         (q.grad,) = torch.autograd.grad(loss, q)
         return loss
 
-    with torch.enable_grad():
+    # The line search finds no bracket where nothing is finite: then the best so far stands.
+    with torch.enable_grad(), suppress(IndexError):
         optimiser.step(closure)
     return best
