@@ -89,6 +89,7 @@ def test_the_ranges_are_far_above_any_use_and_no_further():
     million = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "beta": 0, "free_bits": 0}
     assert found == {name: (low, 1_000_000) for name, low in million.items()} | {
         "latent_dim": (1, 1024),
+        "importance_samples": (1, 1024),
         "hidden": (1, 16384),
         "kl_warmup": (0, 1),
         "max_grad_norm": (0, 1e9),
@@ -161,6 +162,8 @@ def test_to_dict_names_every_setting_with_a_value_json_can_hold():
         "batch_size": 64,
         "learning_rate": 2e-3,
         "schedule": "one-cycle",
+        "objective": "elbo",
+        "importance_samples": 5,
         "beta": 1.0,
         "kl_warmup": 0.3,
         "free_bits": 0.0,
@@ -278,3 +281,11 @@ def test_from_dict_raises_nothing_but_config_error(cls):
 def test_binarised_training_is_held_against_drawn_images():
     held_out = [TrainConfig("mnist", 1, binarise=b).held_out_dataset for b in config.BINARISE]
     assert held_out == ["mnist", "mnist", "mnist-binarised"]
+
+
+def test_free_bits_and_importance_weights_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"free_bits \(=0.5\) must be 0 with the objective iwae"):
+        TrainConfig("digits", 1, free_bits=0.5, objective="iwae")
+    TrainConfig("digits", 1, free_bits=0.5, objective="iwae", importance_samples=1)
+    assert TrainConfig("digits", 1, objective="iwae", importance_samples=7).n_draws == 7
+    assert TrainConfig("digits", 1, importance_samples=7).n_draws == 1

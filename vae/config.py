@@ -19,6 +19,7 @@ SCHEDULES = ("one-cycle", "cosine", "constant")
 BINARISE = ("off", "input", "all")
 PRECISIONS = ("float32", "bfloat16")
 CONDITIONS = ("none", "label")
+ELBO, IWAE = OBJECTIVES = ("elbo", "iwae")
 
 # Behind a data set's name: its pixels as 0 or 1, drawn once with their grey level as probability.
 BINARISED = "-binarised"
@@ -255,9 +256,9 @@ class ForeignModel:
 class TrainConfig:
     """How a VAE is trained; the fields say in their metadata what they are (`settings`).
 
-    The loss of an image is recon + weight * kl, in nats, where the weight climbs linearly from 0
-    to beta over the first `kl_warmup` of all steps (Sonderby et al., 2016): without that climb a
-    deep model with few latent dimensions tends to give them up in its first epochs.
+    The loss of an image is recon + weight * kl, in nats, or another `objective`. The weight climbs
+    linearly from 0 to beta over the first `kl_warmup` of all steps (Sonderby et al., 2016): without
+    that climb a deep model with few latent dimensions tends to give them up in its first epochs.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -402,9 +403,38 @@ class TrainConfig:
         group=GROUPS[1],
         choices=CONDITIONS,
     )
+    objective: str = _setting(
+        ELBO,
+        # Burda, Grosse & Salakhutdinov (2016)
+        "The bound on log p(x) that is maximised: elbo, equation (6); or iwae, the "
+        "importance-weighted bound over K draws, which is tighter.",
+        label="Objective",
+        group=GROUPS[2],
+        choices=OBJECTIVES,
+    )
+    importance_samples: int = _setting(
+        5,
+        "Draws K of the objective iwae; with one it is the elbo.",
+        label="Importance samples K",
+        group=GROUPS[2],
+        kind=int,
+        minimum=1,
+        maximum=1024,
+        step=1,
+    )
 
     def __post_init__(self) -> None:
         _check_settings(self)
+        if self.n_draws > 1 and self.free_bits:
+            raise ConfigError(
+                f"free_bits (={self.free_bits:g}) must be 0 with the objective {IWAE}: there is "
+                "no KL in it to be let off"
+            )
+
+    @property
+    def n_draws(self) -> int:
+        """How many draws of z the loss takes for each image."""
+        return self.importance_samples if self.objective == IWAE else 1
 
     @property
     def held_out_dataset(self) -> str:

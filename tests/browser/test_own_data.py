@@ -60,9 +60,7 @@ def test_images_go_from_the_file_over_the_preview_and_a_training_to_the_map(
     expect(page.get_by_text("12 images at their")).to_be_visible()
     expect(page.get_by_text("trained on; resized")).not_to_be_attached()
 
-
-def test_a_model_shows_images_that_it_was_not_trained_on_and_says_so(new_page):
-    page = new_page("/?run=digits-2d&data=lights+held-out")
+    page = new_page("/?run=digits-2d&data=lights+held-out")  # of another model
     expect(
         page.get_by_text("Not what digits-2d was trained on; resized to 8 x 8, grey.")
     ).to_be_visible()

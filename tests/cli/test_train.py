@@ -75,6 +75,8 @@ def test_train_passes_every_option_on(vae, checkpoints, tmp_path):
         "batch_size": 1000,
         "learning_rate": 1e-4,
         "schedule": "constant",
+        "objective": "elbo",
+        "importance_samples": 5,
         "beta": 4.0,
         "kl_warmup": 0.5,
         "free_bits": 0.1,

@@ -1,6 +1,8 @@
 """The page Learn without a browser: every step opens, guesses, answers, links, what is missing."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from vae.lessons import course, gaussian_pair
 from vae.lessons.course import LESSONS, QUESTIONS, Place
 from vae.runs import checkpoint
 
+ROOT = Path(__file__).resolve().parents[2]
 WHOLE = [place for key in LESSONS for place in course.places(key)]
 
 
@@ -185,3 +188,23 @@ def test_collapse_is_taught_on_a_read_only_server(page, monkeypatch):
     follow(page, Place("collapse", "diagnose"))
     assert "The posterior has collapsed" in text(page)
     assert not page.main.error
+
+
+def test_a_link_names_the_model_that_is_trained_in_a_lesson(page):
+    place = Place("collapse", "diagnose")  # which begins with another beta
+    follow(page, place, beta_diagnose="0.5", free_bits_diagnose="0.25")
+    assert page.select_slider(key="beta_diagnose").value == 0.5
+    assert page.select_slider(key="free_bits_diagnose").value == 0.25
+    follow(page, place, beta_diagnose="7")  # there is none
+    assert page.select_slider(key="beta_diagnose").value in (0.5, 8.0)
+
+
+def test_the_film_of_the_checkpoint_stands_in_a_lesson_where_there_is_one(app, checkpoints):
+    shutil.copytree(ROOT / "checkpoints" / "digits-2d", checkpoints / "digits-2d")
+    page = app.run().switch_page("pages/learn.py").run()
+    follow(page, Place("price", "training"))
+    assert len(page.get("plotly_chart")) == 1
+    assert "The axes are the same in all epochs" in text(page)
+    shutil.rmtree(checkpoints / "digits-2d" / "history")
+    page.run()
+    assert "No epoch of this run was kept." in text(page)

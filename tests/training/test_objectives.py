@@ -4,9 +4,12 @@ from torch import nn
 from training.small import ONE_BATCH, config, digits, make, train
 
 from vae.core import gaussian
-from vae.core.elbo import point_terms
+from vae.core.elbo import importance_weighted_bound, point_terms
 from vae.data import catalogue
+from vae.errors import UserError
+from vae.training import trainer
 from vae.training.objectives import MeanTerms, mean_terms
+from vae.training.trainer import fit
 
 
 def test_one_step_is_one_step_of_adam_on_the_mean_loss_in_nats():
@@ -95,3 +98,58 @@ def test_mean_terms_do_not_depend_on_their_pieces(monkeypatch):
 def test_beta_climbs_over_the_warm_up_and_stays(kl_warmup, expected):
     history = train(make(), config(5, beta=2.0, kl_warmup=kl_warmup), digits(128))
     assert [stats.beta for stats in history] == pytest.approx(expected)
+
+
+def test_with_one_draw_the_importance_weighted_bound_is_the_elbo_step_for_step():
+    elbo, iwae = make(), make()
+    one = {"objective": "iwae", "importance_samples": 1}
+    for model, more in ((elbo, {}), (iwae, one)):
+        for _ in train(model, config(3, **more), digits(100)):
+            pass
+    for ours, other in zip(elbo.parameters(), iwae.parameters(), strict=True):
+        assert torch.equal(ours, other)
+
+
+def test_a_step_goes_down_the_importance_weighted_bound():
+    K, model, by_hand = 5, make(), make()
+    images = digits(20)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
+    eps = gaussian.draw((20, K, 2), torch.Generator().manual_seed(0))
+    x = catalogue.to_unit(images[0])[order]
+    found = importance_weighted_bound(by_hand, x, eps.transpose(0, 1))
+    (-found.bound).mean().backward()
+
+    gradients = []
+    settings = {"objective": "iwae", "importance_samples": K, "kl_warmup": 0, **ONE_BATCH}
+    (stats,) = train(
+        model,
+        config(1, **settings),
+        images,
+        on_step=lambda *_: gradients.extend(p.grad.clone() for p in model.parameters()),
+    )
+    for gradient, expected in zip(gradients, by_hand.parameters(), strict=True):
+        torch.testing.assert_close(gradient, expected.grad, rtol=1e-4, atol=1e-5)
+    terms = point_terms(make(), x, eps.transpose(0, 1))  # of q, as of any training
+    assert stats.train.recon == pytest.approx(terms.recon.mean().item(), rel=1e-5)
+    assert stats.train.kl == pytest.approx(terms.kl.mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "more", [{"family": "conv", "hidden": (4,)}, {"n_classes": 10}, {"likelihood": "gaussian"}]
+)
+def test_any_model_is_trained_by_it(more):
+    model = make(**more)
+    labels = torch.arange(100) % 10
+    settings = config(4, objective="iwae", importance_samples=4, precision="bfloat16")
+    images = digits(100)
+    stats = list(fit(model, *images, settings, "cpu", labels=(labels, labels[: len(images[1])])))
+    assert stats[-1].train.neg_elbo < stats[0].train.neg_elbo
+
+
+def test_draws_that_would_not_fit_into_memory_are_refused(monkeypatch):
+    settings = config(1, objective="iwae", importance_samples=64, batch_size=20)
+    monkeypatch.setattr(trainer, "MOST_NUMBERS", 20 * 64 * 64)
+    assert train(make(), settings, digits(20))
+    monkeypatch.setattr(trainer, "MOST_NUMBERS", 20 * 64 * 64 - 1)
+    with pytest.raises(UserError, match=r"importance_samples \(=64\).*batch_size \(=20\).*1,280"):
+        train(make(), settings, digits(20))

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,11 @@ def ask(code: str, encodings: str = "gzip, br") -> tuple[int, dict[str, str], by
     async def receive():
         await asyncio.sleep(3600)  # the browser stays
 
-    asyncio.run(exported.answer(Request(scope))(scope, receive, send))
+    # In a thread: the browser tests leave their own event loop running in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(
+            lambda: asyncio.run(exported.answer(Request(scope))(scope, receive, send))
+        ).result()
     told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], told, b"".join(message.get("body", b"") for message in sent[1:])
 

@@ -28,7 +28,8 @@ class Part:
     SLOPES = "slopes"  # the gradients with respect to one weight of each network
     CLOUDS = "clouds"  # the gradients with respect to mu and sigma, draw by draw
     TRIALS = "trials"  # small models, trained here and now
-    ALL = (PLACES, MAP, PLANE, POSTERIOR, WEIGHTS, GRAPH, DRAWS, SLOPES, CLOUDS, TRIALS)
+    FILM = "film"  # how the checkpoint's own map came to be, epoch by epoch
+    ALL = (PLACES, MAP, PLANE, POSTERIOR, WEIGHTS, GRAPH, DRAWS, SLOPES, CLOUDS, TRIALS, FILM)
 
 
 class Told(NamedTuple):

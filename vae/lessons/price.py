@@ -61,6 +61,14 @@ def _sum(board: Board) -> tuple[str, ...]:
     )
 
 
+def _mean(board: Board) -> tuple[str, ...]:
+    means = board.embedding.means()
+    return (
+        rf"\text{{now, on average: }} {number(means['recon'])} + {number(means['kl'])} = "
+        rf"{number(means['neg_elbo'])} \text{{ nats}}",
+    )
+
+
 def _nats(board: Board) -> tuple[str, ...]:
     bits = (recon(board) + kl(board)) / math.log(2)
     return (
@@ -125,6 +133,17 @@ LESSON = Lesson(
             r"L = \text{recon} + \mathrm{KL} = -\mathrm{ELBO}",
             _sum,
             do="Press Best q: the cheapest compromise for this image.",
+        ),
+        Step(
+            "training",
+            "How the bill shrinks",
+            Part.FILM,
+            "Training begins with weights drawn at random: every image lies near the centre, $z$ "
+            "is cheap and says nothing. Then the classes move apart: KL climbs, since each nat of "
+            "it saves more than a nat of recon. It ends where the next nat would save less.",
+            r"L = \text{recon} + \mathrm{KL}",
+            _mean,
+            do="Press ▶, and watch one class as it finds its place.",
         ),
         Step(
             "nats",

@@ -1,5 +1,6 @@
-"""What training minimises: the loss of equation (6), and what is reported of it."""
+"""What training minimises: the loss of equation (6) or another bound, and what is reported."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -44,12 +45,16 @@ class Loss(nn.Module):
         batch: int,
         labels: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Equation (6) with weight beta on the KL, and the sums of recon and KL.
+        """The objective with weight beta on the KL, and the sums of recon and KL.
+
+        With one draw for each image that is equation (6). With K it is the importance-weighted
+        bound of Burda, Grosse & Salakhutdinov (2016), equation 8:
+        -log (1/K) sum_k p(x|z_k) (p(z_k) / q(z_k|x))^beta; recon and KL are those of q, as always.
 
         Args:
             read: what the encoder reads of this process's images, (B, C, H, W); B may be 0.
             target: what the decoder is held against, of the same shape.
-            eps: their noise, (B, D).
+            eps: their noise, (B, K, D).
             beta: the weight.
             batch: images in the whole batch.
             labels: of a model with a condition, int64, (B,), each a class that it has.
@@ -69,15 +74,23 @@ class Loss(nn.Module):
             mu, logvar = model.encode(read)
         # One image whose logvar leaps would overflow and end the training.
         mu, logvar = mu.float(), logvar.float().clamp(max=_MOST_LOGVAR)
-        z = gaussian.reparameterise(mu, logvar, eps)
+        K = eps.shape[1]
+        # One draw is one batch, as a network is used to.
+        z = gaussian.reparameterise(mu, logvar, eps[:, 0] if K == 1 else eps.transpose(0, 1))
         with low:
             raw = model.decode(z)
-        recon = -model.likelihood.log_prob(target, raw.float()).sum()
+        log_px = model.likelihood.log_prob(target, raw.float())  # of each pixel
+        recon = -log_px.sum() / K
         kl_of_dims = gaussian.kl_to_standard_normal(mu, logvar).sum(0)  # (D,)
         charged = kl_of_dims
         if self.config.free_bits:
             charged = kl_of_dims.clamp_min(self.config.free_bits * len(read))
-        loss = (recon + beta * charged.sum()) * (distributed.size() / batch)
+        loss = recon + beta * charged.sum()
+        if K > 1:
+            log_ratio = gaussian.standard_normal_log_prob(z) - gaussian.log_prob(z, mu, logvar)
+            log_w = log_px.flatten(-3).sum(-1) + beta * log_ratio  # (K, B)
+            loss = (math.log(K) - log_w.logsumexp(0)).sum()
+        loss = loss * (distributed.size() / batch)
         return loss, torch.stack([recon.detach(), kl_of_dims.detach().sum()])
 
 

@@ -19,6 +19,7 @@ from vae.training import distributed
 from vae.training.device import choose_device
 from vae.training.objectives import Loss, MeanTerms, kl_weight, mean_terms
 
+MOST_NUMBERS = 2**28  # pixels that are decoded at once: with what autograd keeps, some gigabytes
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
@@ -99,7 +100,8 @@ class Trainer:
         epoch: how many epochs are done.
 
     Raises:
-        UserError: no images, an unknown device, or labels that the model's condition lacks.
+        UserError: no images, an unknown device, labels that the model's condition lacks, or more
+            draws in a batch than are decoded at once.
     """
 
     def __init__(
@@ -115,6 +117,13 @@ class Trainer:
             device = choose_device(device)
         if not len(train_images) or not len(test_images):
             raise UserError("training needs at least one training and one held-out image")
+        n_at_once = min(config.batch_size, len(train_images)) * config.n_draws
+        if n_at_once * math.prod(model.config.image_shape) > MOST_NUMBERS:
+            raise UserError(
+                f"importance_samples (={config.importance_samples}) and batch_size "
+                f"(={config.batch_size}) would decode {n_at_once:,} images at once, more than "
+                "memory is meant for; lower one of them"
+            )
         self.config, self.device = config, device
         self.model = model.to(device)
         self.current = copy.deepcopy(model) if config.patience else model
@@ -185,7 +194,7 @@ class Trainer:
                 read = binarise(target, self._draws)
             if config.binarise == "all":
                 target = read
-            eps = gaussian.draw((len(rows), D), self._draws)
+            eps = gaussian.draw((len(rows), config.n_draws, D), self._draws)
             labels = self._train_labels.index_select(0, rows)
             read, target, eps, labels = map(distributed.share, (read, target, eps, labels))
             with distributed.peers():

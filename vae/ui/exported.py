@@ -22,7 +22,7 @@ from vae.live.class_pages import ClassPage
 from vae.runs import checkpoint, makers
 from vae.ui import faults, live, policy, roles
 from vae.ui.results import loaded
-from vae.ui.session import manual_q, map_view, selection
+from vae.ui.session import checkpoints, manual_q, map_view, selection
 from vae.ui.text import capitalised, explained, plain
 from vae.ui.view import View
 
@@ -203,7 +203,7 @@ def _take_down(page: ClassPage) -> None:
 
 def _said(page: ClassPage) -> str:
     """What it shows, and whether its checkpoint is here still."""
-    is_here = (checkpoint.folder() / page.run).exists()
+    is_here = page.run in {run.name for run in checkpoints.found()[0]}
     gone = "" if is_here else " (which is no longer here; the page holds its model)"
     return f"{plain(page.run)}{gone}, {plain(page.title)}"
 

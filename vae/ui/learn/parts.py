@@ -9,6 +9,7 @@ import torch
 from vae.analysis.diagnosis import COLLAPSED
 from vae.errors import UserError
 from vae.figures import explore, lessons
+from vae.formats import ForeignRun
 from vae.inference.gap import Inference
 from vae.lessons import trials
 from vae.lessons.board import Board
@@ -22,6 +23,7 @@ from vae.ui.learn import subject
 from vae.ui.learn.subject import Shown
 from vae.ui.results import inference
 from vae.ui.text import nats, plain, sentence
+from vae.ui.train.charts import film
 from vae.ui.view import View
 
 # The map beside a step has less width than Explore's, so it is less high.
@@ -187,7 +189,8 @@ def _trials(step: Step, shown: Shown, is_hidden: bool) -> None:
     if is_hidden:
         st.caption("The model is trained once you have made your guess.")
         return
-    beta_key, bits_key = (f"learn_{name}_{step.key}" for name in ("beta", "free_bits"))
+    # By the query's own binding, so that a link opens the model that was made.
+    beta_key, bits_key = (f"{name}_{step.key}" for name in ("beta", "free_bits"))
     with st.container(horizontal=True, gap="medium"):
         beta = st.select_slider(
             "β",
@@ -196,7 +199,7 @@ def _trials(step: Step, shown: Shown, is_hidden: bool) -> None:
             key=beta_key,
             format_func=lambda v: f"{v:g}",
             width=330,
-            persist_state="session",
+            bind="query-params",
         )
         bits = st.select_slider(
             "free bits, nats per dimension",
@@ -205,7 +208,7 @@ def _trials(step: Step, shown: Shown, is_hidden: bool) -> None:
             key=bits_key,
             format_func=lambda v: f"{v:g}",
             width=260,
-            persist_state="session",
+            bind="query-params",
         )
     found = subject.trial(beta, bits)
     left, right = charts.columns(left=1.3)
@@ -248,6 +251,16 @@ def _lattice(found: Trial) -> np.ndarray:
     return images.row(found.model.decode_mean(z).numpy(), side=32, per_row=_CELLS, gap=2)
 
 
+def _film(step: Step, shown: Shown, is_hidden: bool) -> None:
+    """The map and what it decodes to, as they came to be."""
+    assert shown.view is not None
+    run = shown.view.run
+    if isinstance(run, ForeignRun):
+        st.caption(f"{plain(run.name)} was trained elsewhere, so there is no film of it.")
+        return
+    film(run)
+
+
 def _needs_image(shown: Shown) -> None:
     assert isinstance(shown.subject, Board)
     if shown.subject.x is None and shown.view is not None:
@@ -266,4 +279,5 @@ _PARTS: dict[str, Callable[[Step, Shown, bool], None]] = {
     Part.SLOPES: _slopes,
     Part.CLOUDS: _clouds,
     Part.TRIALS: _trials,
+    Part.FILM: _film,
 }
