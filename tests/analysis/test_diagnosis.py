@@ -158,6 +158,14 @@ def test_units_by_both_definitions():
     assert found.active_by_kl(0.02).tolist() == [True, False]  # the answer moves with the line
 
 
+def test_units_of_what_is_not_finite_are_not_finite():
+    mu, kl = np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
+    mu[0, 0] = kl[0, 0] = np.inf
+    found = measures.units(mu, kl)
+    assert not np.isfinite([found.kl[0], found.kl_sd[0], found.variance[0]]).any()
+    assert (found.kl[1], found.kl_sd[1], found.variance[1]) == (1, 0, 0)
+
+
 def test_reliability_is_scikit_learns_curve():
     generator = np.random.default_rng(0)
     p = generator.uniform(size=20_000)

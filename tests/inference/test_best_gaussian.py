@@ -203,3 +203,25 @@ def test_where_the_objective_is_no_number_the_best_so_far_stands():
 
     value, where = lowest(objective, start)
     assert (value, where.tolist()) == (0.5, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (RuntimeError("value cannot be converted to type float without overflow"), False),
+        (RuntimeError("out of memory"), True),
+    ],
+)
+def test_a_step_that_no_float_holds_ends_the_search_and_any_other_fault_is_told(
+    error, is_told, monkeypatch
+):
+    def step(self, closure):
+        closure()
+        raise error
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
+    if is_told:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            lowest(lambda q: (q**2).sum(), torch.ones(2))
+    else:
+        assert lowest(lambda q: (q**2).sum(), torch.ones(2))[0] == 2

@@ -158,19 +158,20 @@ class Units(NamedTuple):
 
 
 def units(mu: np.ndarray, kl_per_dim: np.ndarray) -> Units:
-    """Means and spreads over the points.
+    """Means and spreads over the points; not finite where one of them is not.
 
     Args:
         mu: shape (N, D).
         kl_per_dim: shape (N, D), nats.
     """
     kl = kl_per_dim.astype(np.float64)
-    return Units(
-        kl=kl.mean(0),
-        kl_sd=kl.std(0),
-        kl_quantiles=np.percentile(kl, (5, 50, 95), axis=0),
-        variance=mu.astype(np.float64).var(0),
-    )
+    with np.errstate(invalid="ignore"):
+        return Units(
+            kl=kl.mean(0),
+            kl_sd=kl.std(0),
+            kl_quantiles=np.percentile(kl, (5, 50, 95), axis=0),
+            variance=mu.astype(np.float64).var(0),
+        )
 
 
 class Reliability(NamedTuple):

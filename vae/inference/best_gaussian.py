@@ -1,7 +1,6 @@
 """The diagonal Gaussian with the best bound for an image: what the encoder's q is held against."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -99,7 +98,12 @@ def lowest(
         (q.grad,) = torch.autograd.grad(loss, q)
         return loss
 
-    # The line search finds no bracket where nothing is finite: then the best so far stands.
-    with torch.enable_grad(), suppress(IndexError):
-        optimiser.step(closure)
+    try:
+        with torch.enable_grad():
+            optimiser.step(closure)
+    except (IndexError, RuntimeError) as error:
+        # PyTorch's line search finds no bracket where nothing is finite, or takes a step that no
+        # float holds: then the best so far stands.
+        if isinstance(error, RuntimeError) and "overflow" not in str(error):
+            raise
     return best
