@@ -51,7 +51,7 @@ def attack_with(folder: Path, caplog, name: str, n: int, **options) -> None:
         caplog.clear()
         path.write_bytes(draw(st.sampled_from(BY_FILE[name]))(draw, whole))
         page, view = draw(st.sampled_from(PAGES)), draw(st.sampled_from(VIEWS))
-        with memory_below(1000):
+        with memory_below(2000):  # a posterior that is nowhere smooth is refined to the end: 1 GB
             app = open_page(page, view)
         faults = [record for record in caplog.records if record.name == "vae.ui.faults"]
         assert not faults, faults[0].exc_text
