@@ -7,7 +7,7 @@ from browser.driver import Map, Panel
 from playwright.sync_api import Page, expect
 
 from vae.lessons import course
-from vae.ui.stage import ZOOM
+from vae.live.constants import STAGE_ZOOM
 
 SCREENS = [(1280, 720), pytest.param(1920, 1080, marks=pytest.mark.slow)]
 # The smallest type that is seen, in pixels of the screen, and its text.
@@ -29,7 +29,7 @@ SMALLEST = """() => {
   };
   look(document.querySelector(".stMain"), ZOOM);
   return found;
-}""".replace("ZOOM", str(ZOOM))
+}""".replace("ZOOM", str(STAGE_ZOOM))
 
 
 def on_stage(page: Page) -> None:

@@ -11,6 +11,7 @@ from vae.lessons.glossary import GLOSSARY
 MAGIC = "ELBO"  # the first bytes of a pack
 MOST_SAMPLES = 64  # that the panel draws of q
 SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
+STAGE_ZOOM = 1.7  # of a page on a projector: from 12 px, its smallest type, to 20
 GAUSSIAN_SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)  # of a sample
 GAUSSIAN_TERMS = {  # of equation (5), as written on screen
     "log_det_ratio": "log |Σ₂| / |Σ₁|",
@@ -31,6 +32,7 @@ def javascript() -> str:
         "MAGIC": MAGIC,
         "MOST_SAMPLES": MOST_SAMPLES,
         "SIGMA_RANGE": SIGMA_RANGE,
+        "STAGE_ZOOM": STAGE_ZOOM,
         "GAUSSIAN_SIZES": GAUSSIAN_SIZES,
         "GAUSSIAN_TERMS": GAUSSIAN_TERMS,
         "GAUSSIAN_SAMPLES": GAUSSIAN_SAMPLES,

@@ -141,7 +141,7 @@ def page(
         ProgramError: the model cannot be run in a browser.
         ExportError: the page would be too large.
     """
-    if too_large := is_too_large(model, embedding, images):
+    if too_large := is_too_large(rough_size(model, embedding, images)):
         raise ExportError(too_large)
     half = model.n_parameters > HALF_ABOVE
     done = f" {images.note}." if images is not None and images.note else ""
@@ -260,9 +260,8 @@ def rough_size(model: VAE, embedding: Embedding, images: Dataset | None) -> int:
     return (_PLOTLY_BYTES + weights + points + pixels) * 4 // 3
 
 
-def is_too_large(model: VAE, embedding: Embedding, images: Dataset | None) -> str:
-    """Why a page cannot be made, if it would be larger than MOST_BYTES; else ""."""
-    n_bytes = rough_size(model, embedding, images)
+def is_too_large(n_bytes: int) -> str:
+    """Why a page of that `rough_size` cannot be made, if it is more than MOST_BYTES; else ""."""
     if n_bytes <= MOST_BYTES:
         return ""
     return (

@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from vae.figures import svg
 from vae.figures.prepared import Prepared
+from vae.live.constants import STAGE_ZOOM
 from vae.ui import stage, webgl
 from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
@@ -86,7 +87,7 @@ def _drawable(figure: go.Figure | Prepared) -> go.Figure | Prepared:
     drawn = figure if webgl.is_there() else svg.without_webgl(_whole(figure))
     if not stage.is_shown():
         return drawn
-    return (drawn if isinstance(drawn, Prepared) else Prepared.of(drawn)).enlarged(stage.ZOOM)
+    return (drawn if isinstance(drawn, Prepared) else Prepared.of(drawn)).enlarged(STAGE_ZOOM)
 
 
 def _whole(figure: go.Figure | Prepared) -> go.Figure:

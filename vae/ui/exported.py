@@ -7,6 +7,7 @@ two hundred phones cost no session and no memory, and need the server no more on
 import gzip
 import html
 import sys
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import segno
@@ -54,10 +55,9 @@ _ALONE = (
 
 def offer(view: View, axes: Projection | Layout, index: int) -> None:
     """Both ways, in the sidebar."""
-    shown = loaded.model(view.run), view.embedding, view.images
-    size = export.rough_size(*shown)
+    size = export.rough_size(loaded.model(view.run), view.embedding, view.images)
     with st.sidebar:
-        if too_large := export.is_too_large(*shown):
+        if too_large := export.is_too_large(size):
             st.caption(f"{capitalised(too_large)}.")
             return
         st.download_button(
@@ -224,6 +224,7 @@ def _address(code: str) -> tuple[str, bool]:
     return f"{url.scheme}://{host}{port}/{path}", is_reached
 
 
+@lru_cache(maxsize=1000)
 def _picture(address: str) -> str:
-    """The address as a QR code, a URL of an image."""
+    """The address as a QR code, a URL of an image. Kept: each page hands it to the stage."""
     return segno.make(address, micro=False).svg_data_uri(border=2, light="#fff", omitsize=True)

@@ -11,9 +11,9 @@ from streamlit.navigation.page import Page
 
 from vae.lessons import course
 from vae.live import source
+from vae.live.constants import STAGE_ZOOM
 
 KEY = "stage"
-ZOOM = 1.7  # from 12 px, the smallest type of a page, to 20
 _SHOWN = "_on_stage"
 _ASKED = "_stop"  # {"page": ..., "query": ...}: where the next run shall go
 # The stops that come with the app: title, page, query.
@@ -41,7 +41,7 @@ _component = component(
 
 def style() -> str:
     """The style sheet of the whole document for as long as the stage is shown."""
-    return f"<style>:root {{ --stage-zoom: {ZOOM}; }}\n{source.sheet('stage')}</style>"
+    return f"<style>:root {{ --stage-zoom: {STAGE_ZOOM}; }}\n{source.sheet('stage')}</style>"
 
 
 def offer(pages: Sequence[Page], class_page: dict[str, str] | None) -> None:

@@ -1,13 +1,11 @@
 // The exported page: unpacks what lies in the file and shows it; see vae/live/export.py.
 
 import { bytesOf } from "./bytes.js";
-import { MOST_SAMPLES, PRIOR_COLOUR, SIGMA_RANGE } from "./constants.js";
+import { MOST_SAMPLES, PRIOR_COLOUR, SIGMA_RANGE, STAGE_ZOOM } from "./constants.js";
 import { el, takesText } from "./dom.js";
 import { noise } from "./noise.js";
 import { keep, unpack } from "./pack.js";
 import { Panel } from "./panel/panel.js";
-
-const STAGE_ZOOM = 1.7; // as the app's stage: from 12 px, the smallest type of a page, to 20
 
 /**
  * @import { Pair, Plane, Plot, Range, SettingValues, Told, ToldClasses } from "./types.d.ts"
