@@ -34,8 +34,8 @@ HARNESS = """
         new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
     globalThis.text = values => Buffer.from(Float64Array.from(values).buffer).toString("base64");
     // All outputs for all inputs, a few inputs at a time.
-    globalThis.outputs = (header, weights, input, batch) => {
-        const runner = new live.Runner(header, weights, batch);
+    globalThis.outputs = (header, weights, input, batch, kernel) => {
+        const runner = new live.Runner(header, weights, batch, kernel);
         const size = header.sizes[0];
         const whole = header.outputs.map(
             register => new Float32Array(input.length / size * header.sizes[register]));
@@ -65,23 +65,24 @@ HARNESS = """
         }
         return [text(sums), text(perPixel)];
     };
-    // All that is compared of a program, in one evaluation: its outputs, run one by one and three
-    // at a time, and what each kind of likelihood makes of the first of them.
-    globalThis.said = ([header, weights, input, x, kinds]) => {
-        const [alone, together] = [1, 3].map(
-            (batch) => outputs(header, floats(weights), floats(input), batch));
-        const size = header.sizes[header.outputs[0]], raw = together[0];
-        x = floats(x);
-        return [alone.map(text), together.map(text), kinds.map(([kind, logvarX]) =>
-            [meanImages(kind, raw, size), ...terms(kind, x, raw, size, logvarX)])];
-    };
+    // All that is compared of a program, in one evaluation, in plain JavaScript and with each
+    // kernel: its outputs, run one by one and three at a time, and what each kind of likelihood
+    // makes of the first of them.
+    globalThis.said = ([header, weights, input, x, kinds]) =>
+        [null, ...live.kernels()].map((kernel) => {
+            const [alone, together] = [1, 3].map(
+                (batch) => outputs(header, floats(weights), floats(input), batch, kernel));
+            const size = header.sizes[header.outputs[0]], raw = together[0];
+            return [alone.map(text), together.map(text), kinds.map(([kind, logvarX]) =>
+                [meanImages(kind, raw, size), ...terms(kind, floats(x), raw, size, logvarX)])];
+        });
 }
 """
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    process = Node(source.module("program/runner.js", "program/terms.js"))
+    process = Node(source.module("program/runner.js", "program/terms.js", "program/kernels.js"))
     process.evaluate(HARNESS)
     yield process
     process.stop()
@@ -101,13 +102,14 @@ def run(
     z: Tensor,
     x: Tensor | None = None,
     kinds: Sequence[tuple[str, float]] = (),
-) -> tuple[list[Tensor], list[tuple[Tensor, Tensor, Tensor]]]:
-    """The program's outputs in JavaScript, the same whether run one by one or three at a time.
+) -> list[tuple[list[Tensor], list[tuple[Tensor, Tensor, Tensor]]]]:
+    """What JavaScript makes of the program, by itself and with each kernel.
 
-    And for each kind of likelihood, with its log-variance, the mean images of the first output, the
-    log-likelihood of each image of x, and -log p of each pixel, summed over the images.
+    The outputs, the same whether run one by one or three at a time; and for each kind of
+    likelihood, with its log-variance, the mean images of the first output, the log-likelihood of
+    each image of x, and -log p of each pixel, summed over the images.
     """
-    alone, together, images_and_terms = node.evaluate(
+    said = node.evaluate(
         "said",
         [
             program.header(),
@@ -117,20 +119,25 @@ def run(
             list(kinds),
         ],
     )
-    for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(numbers(one), numbers(other), rtol=1e-6, atol=1e-6)
-    shapes = program.output_shapes
-    return [
-        numbers(output).reshape(len(z), *shape)
-        for output, shape in zip(together, shapes, strict=True)
-    ], [
-        (
-            numbers(images).reshape(len(z), *shapes[0]),
-            numbers(sums),
-            numbers(per_pixel).reshape(shapes[0]),
-        )
-        for images, sums, per_pixel in images_and_terms
-    ]
+    assert len(said) == 3, "no WebAssembly here"
+    shapes, found = program.output_shapes, []
+    for alone, together, images_and_terms in said:
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(numbers(one), numbers(other), rtol=1e-5, atol=1e-5)
+        outputs = [
+            numbers(output).reshape(len(z), *shape)
+            for output, shape in zip(together, shapes, strict=True)
+        ]
+        terms = [
+            (
+                numbers(images).reshape(len(z), *shapes[0]),
+                numbers(sums),
+                numbers(per_pixel).reshape(shapes[0]),
+            )
+            for images, sums, per_pixel in images_and_terms
+        ]
+        found.append((outputs, terms))
+    return found
 
 
 def kl_of(node: Node, mu: Tensor, sigma: Tensor) -> Tensor:
@@ -161,8 +168,10 @@ def decoders_agree(
     likelihoods = [make_likelihood(kind) for kind in kinds]
     logvars = [float(getattr(likelihood, "logvar_x", 0.0)) for likelihood in likelihoods]
     program = compile_module(decoder, tuple(z.shape[1:]))
-    _, said = run(node, program, z, x, list(zip(kinds, logvars, strict=True)))
-    for likelihood, (images, sums, per_pixel) in zip(likelihoods, said, strict=True):
+    said = run(node, program, z, x, list(zip(kinds, logvars, strict=True)))
+    for likelihood, (images, sums, per_pixel) in [
+        pair for _, terms in said for pair in zip(likelihoods, terms, strict=True)
+    ]:
         close(images, likelihood.mean(expected).clamp(0, 1), MEAN_IMAGE)
         terms = likelihood.log_prob(x, expected).double()
         terms_exact = likelihood.double().log_prob(x.double(), exact)
@@ -175,12 +184,12 @@ def decoders_agree(
 def encoders_agree(node: Node, encoder: nn.Module, x: Tensor) -> None:
     mu, logvar = encoder.eval()(x)
     exact_mu, exact_logvar = copy.deepcopy(encoder).double()(x.double())
-    (found_mu, found_logvar), _ = run(node, compile_module(encoder, tuple(x.shape[1:])), x)
-    close(found_mu, mu, MU_LOGVAR)
-    close(found_logvar, logvar, MU_LOGVAR)
-    kl = kl_of(node, found_mu, torch.exp(found_logvar / 2)).sum(1)
-    expected = kl_to_standard_normal(mu.double(), logvar.double()).sum(1)
-    close_in_nats(kl, expected, kl_to_standard_normal(exact_mu, exact_logvar).sum(1))
+    for (found_mu, found_logvar), _ in run(node, compile_module(encoder, tuple(x.shape[1:])), x):
+        close(found_mu, mu, MU_LOGVAR)
+        close(found_logvar, logvar, MU_LOGVAR)
+        kl = kl_of(node, found_mu, torch.exp(found_logvar / 2)).sum(1)
+        expected = kl_to_standard_normal(mu.double(), logvar.double()).sum(1)
+        close_in_nats(kl, expected, kl_to_standard_normal(exact_mu, exact_logvar).sum(1))
 
 
 def close_in_nats(actual: Tensor, expected: Tensor, exact: Tensor) -> None:
@@ -213,8 +222,8 @@ def test_networks_of_random_sizes_decode_as_torch_does(node, make, seed):
 def test_activations_agree_over_the_whole_range(node, layer):
     x = torch.cat([torch.linspace(-20, 20, 4001), torch.logspace(-10, 30, 200)])
     x = torch.cat([x, -x]).unsqueeze(1)
-    (values,), _ = run(node, compile_module(layer, (1,)), x)
-    torch.testing.assert_close(values, layer(x.double()), rtol=1e-6, atol=1e-7)
+    for (values,), _ in run(node, compile_module(layer, (1,)), x):
+        torch.testing.assert_close(values, layer(x.double()), rtol=1e-6, atol=1e-7)
 
 
 # Our own models
@@ -347,9 +356,9 @@ def changed(place: int, **fields) -> dict:
         (changed(0, bias=None), r"has 12 numbers of bias at null"),
         (changed(0, inputs=3), r"reads 3 numbers of 2"),
         (changed(0, outputs=None), r"makes 0 numbers for 12"),
-        (changed(2, to=[1, 2, 1]), r"operation 2 \(conv\) makes 2 numbers for 1"),
-        (changed(2, stride=[0, 1]), r"operation 2 \(conv\) does not make sense"),
-        (changed(2, kernel=None), r"operation 2 \(conv\) lacks a part"),
+        (changed(2, to=[1, 2, 1]), r"operation 2 \(conv_transpose\) makes 2 numbers for 1"),
+        (changed(2, stride=[0, 1]), r"operation 2 \(conv_transpose\) does not make sense"),
+        (changed(2, kernel=None), r"operation 2 \(conv_transpose\) lacks a part"),
         (changed(1, kind="dream"), r"operation 1 \(activation\) does not make sense"),
         (changed(1, **{"in": 2}), r"operation 1 \(activation\) reads register 2 before it is"),
         (changed(1, out=9), r"operation 1 \(activation\) cannot write register 9"),

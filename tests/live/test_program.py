@@ -51,8 +51,9 @@ class Calls(nn.Module):
     ("layer", "expected"),
     [
         (nn.Conv2d(4, 6, 3, stride=2, padding=(0, 1), groups=2), ["conv"]),
-        (nn.Conv2d(4, 2, 3, padding="same", bias=False), ["conv"]),
-        (nn.Conv2d(4, 2, 2, padding="valid", dilation=2), ["conv"]),
+        (nn.Conv2d(4, 2, 3, padding="same", bias=False), ["conv_transpose"]),
+        (nn.Conv2d(4, 2, 2, padding="valid", dilation=2), ["conv_transpose"]),
+        (nn.Conv2d(4, 2, 2, padding=2), ["conv"]),
         (nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2), ["conv_transpose"]),
         (nn.BatchNorm2d(4), []),
         (nn.LayerNorm(5), ["normalise", "affine"]),
@@ -209,7 +210,7 @@ def test_batch_norm_of_a_linear_layers_image_is_folded_and_of_its_pixels_too():
     per_channel = image_net(trained(nn.BatchNorm2d(4)))
     assert kinds(compile_module(per_channel, (2,))) == ["linear"]
     per_pixel = image_net(nn.Conv2d(4, 1, 3), nn.Flatten(), trained(nn.BatchNorm1d(9)))
-    assert kinds(compile_module(per_pixel, (2,))) == ["linear", "conv", "affine"]
+    assert kinds(compile_module(per_pixel, (2,))) == ["linear", "conv_transpose", "affine"]
 
 
 def test_batch_norm_is_not_folded_where_the_value_before_it_is_read_again():

@@ -1,17 +1,22 @@
 """What Python and the browser's part both need: written here and handed over as constants.js."""
 
+import base64
 import json
 import re
+from pathlib import Path
 
 from vae.figures import explore as figures
 from vae.figures import gaussians as gaussian_figures
 from vae.figures import points as point_figures
 from vae.lessons.glossary import GLOSSARY
 
+_WASM = Path(__file__).parent / "wasm"
 MAGIC = "ELBO"  # the first bytes of a pack
 MOST_SAMPLES = 64  # that the panel draws of q
 SIGMA_RANGE = (1e-6, 1e6)  # what a slider can hold, whatever a diverged encoder says
 STAGE_ZOOM = 1.7  # of a page on a projector: from 12 px, its smallest type, to 20
+# Matrix products in WebAssembly, the one with relaxed SIMD first; `.ci/wasm` makes them.
+KERNELS = ("matrix-relaxed.wasm", "matrix.wasm")
 GAUSSIAN_SIZES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)  # of a sample
 GAUSSIAN_TERMS = {  # of equation (5), as written on screen
     "log_det_ratio": "log |Σ₂| / |Σ₁|",
@@ -33,6 +38,7 @@ def javascript() -> str:
         "MOST_SAMPLES": MOST_SAMPLES,
         "SIGMA_RANGE": SIGMA_RANGE,
         "STAGE_ZOOM": STAGE_ZOOM,
+        "KERNELS": [base64.b64encode((_WASM / name).read_bytes()).decode() for name in KERNELS],
         "GAUSSIAN_SIZES": GAUSSIAN_SIZES,
         "GAUSSIAN_TERMS": GAUSSIAN_TERMS,
         "GAUSSIAN_SAMPLES": GAUSSIAN_SAMPLES,

@@ -69,9 +69,15 @@ def _conv(tape, result, input, weight, bias=None, stride=1, padding=0, dilation=
     if padding == "same":  # an odd row or column goes to the bottom and right
         padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
     padding = _pair(0 if padding == "valid" else padding)
-    weight = tape.constant(weight, weight)
+    outputs, inputs, taps = len(weight) // groups, weight.shape[1], math.prod(kernel)
+    weight, op = tape.constant(weight, weight), "conv"
+    turned = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True)]
+    if _pair(stride) == [1, 1] and outputs < inputs and min(turned) >= 0:
+        # The same as a transposed one of the flipped kernel, whose patches are of its few outputs.
+        weight = weight.flip(2, 3).reshape(groups, outputs, inputs, taps).mT.contiguous()
+        op, padding = "conv_transpose", turned
     return _any_conv(
-        "conv", tape, result, input, weight, bias, kernel, stride, padding, dilation, groups
+        op, tape, result, input, weight, bias, kernel, stride, padding, dilation, groups
     )
 
 

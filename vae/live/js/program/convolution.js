@@ -1,8 +1,9 @@
 // Convolutions: a matrix product, with the image cut into patches before or after.
 
-import { multiply } from "./matrix.js";
-
-/** @import { Operation } from "../types.d.ts" */
+/**
+ * @import { Operation } from "../types.d.ts"
+ * @import { Place } from "./operations.js"
+ */
 
 const product = (/** @type {number[]} */ numbers) => numbers.reduce((a, b) => a * b, 1);
 
@@ -62,22 +63,30 @@ function sizesOf(op, transposed) {
   return { ...sizes, taps: product(kernel), sh: stride[0], sw: stride[1], downs: meet(0), rights: meet(1) };
 }
 
-/** @param {Operation} op @param {Float32Array} weights @param {Float32Array} x @param {Float32Array} y */
-export function prepareConv(op, weights, x, y) {
+/** The patches (K, P * Q) of one group. */
+export const convScratch = (/** @type {Operation} */ { groups, from, to, kernel }) => [
+  product(to.slice(1)) * (from[0] / groups) * product(kernel),
+];
+
+/** Of one group: the patches, and no bias. */
+export const convTransposeScratch = (/** @type {Operation} */ { groups, from, to, kernel }) => {
+  const M = (to[0] / groups) * product(kernel);
+  return [M * product(from.slice(1)), M];
+};
+
+/** @param {Operation} op @param {Place} place */
+export function prepareConv(op, { weights, x, y, scratch: [patches], products }) {
   const { groups, weight, bias, C, H, W, D, P, Q, inputs, outputs, taps, sh, sw, downs, rights } = sizesOf(op, false);
   const K = inputs * taps;
-  // (P * Q, K), as the weights; what lies in the padding is written by no one and stays 0.
-  const patches = new Float32Array(P * Q * K);
+  // What lies in the padding is written by no one and stays 0.
   const cut = (/** @type {number} */ at) => {
     for (let c = 0, k = 0; c < inputs; c++) {
       for (const down of downs) {
         for (const right of rights) {
           for (let p = down.first; p < down.past; p++) {
             const line = at + (c * H + p * sh + down.shift) * W + right.shift;
-            const place = p * Q * K + k;
-            for (let q = right.first; q < right.past; q++) {
-              patches[place + q * K] = x[line + q * sw];
-            }
+            const place = (k * P + p) * Q;
+            for (let q = right.first; q < right.past; q++) patches[place + q] = x[line + q * sw];
           }
           k++;
         }
@@ -89,38 +98,17 @@ export function prepareConv(op, weights, x, y) {
       for (let g = 0; g < groups; g++) {
         cut((b * C + g * inputs) * H * W);
         const d = g * outputs;
-        multiply(
-          weights,
-          patches,
-          weights,
-          y,
-          outputs,
-          P * Q,
-          K,
-          P * Q,
-          1,
-          weight + d * K,
-          0,
-          bias + d,
-          (b * D + d) * P * Q,
-        );
+        const [wAt, yAt] = [weight + d * K, (b * D + d) * P * Q];
+        products.multiply(weights, patches, weights, y, outputs, P * Q, K, wAt, 0, bias + d, yAt);
       }
     }
   };
 }
 
-/** @param {Operation} op @param {Float32Array} weights @param {Float32Array} x @param {Float32Array} y */
-export function prepareConvTranspose(op, weights, x, y) {
+/** @param {Operation} op @param {Place} place */
+export function prepareConvTranspose(op, { weights, x, y, scratch: [patches, none], products }) {
   const { groups, weight, bias, C, H, W, D, P, Q, inputs, outputs, taps, sh, sw, downs, rights } = sizesOf(op, true);
   const M = outputs * taps;
-  const pixels = new Float32Array(H * W * inputs); // channels last
-  const patches = new Float32Array(M * H * W);
-  const none = new Float32Array(M);
-  const turn = (/** @type {number} */ at) => {
-    for (let c = 0; c < inputs; c++) {
-      for (let i = 0; i < H * W; i++) pixels[i * inputs + c] = x[at + c * H * W + i];
-    }
-  };
   const lay = (/** @type {number} */ d, /** @type {number} */ at) => {
     // adds the patches of one output channel up
     y.fill(weights[bias + d], at, at + P * Q);
@@ -139,8 +127,8 @@ export function prepareConvTranspose(op, weights, x, y) {
   return (/** @type {number} */ batch) => {
     for (let b = 0; b < batch; b++) {
       for (let g = 0; g < groups; g++) {
-        turn((b * C + g * inputs) * H * W);
-        multiply(weights, pixels, none, patches, M, H * W, inputs, H * W, 1, weight + g * M * inputs, 0, 0, 0);
+        const [wAt, xAt] = [weight + g * M * inputs, (b * C + g * inputs) * H * W];
+        products.multiply(weights, x, none, patches, M, H * W, inputs, wAt, xAt, 0, 0);
         for (let d = g * outputs; d < (g + 1) * outputs; d++) lay(d, (b * D + d) * P * Q);
       }
     }

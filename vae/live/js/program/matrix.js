@@ -1,4 +1,10 @@
 /**
+ * @typedef {object} Products as a Memory has them: those of this file, or what does the same
+ * @property {typeof multiplyRows} multiplyRows
+ * @property {typeof multiply} multiply
+ */
+
+/**
  * y[m, n] = bias[m] + sum over k of w[m, k] x[n, k] for m < M, n < N, k < K.
  *
  * w and x are rows of K numbers, from wAt and xAt; y has the strides yM and yN and starts at yAt.
@@ -18,7 +24,7 @@
  * @param {number} bAt
  * @param {number} yAt
  */
-export function multiply(w, x, bias, y, M, N, K, yM, yN, wAt, xAt, bAt, yAt) {
+export function multiplyRows(w, x, bias, y, M, N, K, yM, yN, wAt, xAt, bAt, yAt) {
   let m = 0;
   for (; m + 4 <= M; m += 4) {
     const w0 = wAt + m * K,
@@ -92,6 +98,78 @@ export function multiply(w, x, bias, y, M, N, K, yM, yN, wAt, xAt, bAt, yAt) {
       let sum = bias[bAt + m];
       for (let k = 0; k < K; k++) sum += w[wAt + m * K + k] * x[xAt + n * K + k];
       y[yAt + m * yM + n * yN] = sum;
+    }
+  }
+}
+
+/**
+ * y[m, n] = bias[m] + sum over k of w[m, k] x[k, n] for m < M, n < N, k < K; all are rows without
+ * gaps. As `multiplyRows`, for what lies the other way.
+ *
+ * @param {Float32Array} w
+ * @param {Float32Array} x
+ * @param {Float32Array} bias
+ * @param {Float32Array} y
+ * @param {number} M
+ * @param {number} N
+ * @param {number} K
+ * @param {number} wAt
+ * @param {number} xAt
+ * @param {number} bAt
+ * @param {number} yAt
+ */
+export function multiply(w, x, bias, y, M, N, K, wAt, xAt, bAt, yAt) {
+  for (let n = 0; n < N; n += 2) {
+    const pair = n + 1 < N ? 1 : 0; // else the last column is done twice
+    let m = 0;
+    for (; m + 4 <= M; m += 4) {
+      const w0 = wAt + m * K,
+        w1 = w0 + K,
+        w2 = w1 + K,
+        w3 = w2 + K;
+      let s00 = bias[bAt + m],
+        s10 = bias[bAt + m + 1],
+        s20 = bias[bAt + m + 2],
+        s30 = bias[bAt + m + 3];
+      let s01 = s00,
+        s11 = s10,
+        s21 = s20,
+        s31 = s30;
+      for (let k = 0, at = xAt + n; k < K; k++, at += N) {
+        const u = x[at],
+          v = x[at + pair];
+        const p = w[w0 + k],
+          q = w[w1 + k],
+          r = w[w2 + k],
+          s = w[w3 + k];
+        s00 += p * u;
+        s10 += q * u;
+        s20 += r * u;
+        s30 += s * u;
+        s01 += p * v;
+        s11 += q * v;
+        s21 += r * v;
+        s31 += s * v;
+      }
+      const at = yAt + m * N + n;
+      y[at] = s00;
+      y[at + N] = s10;
+      y[at + 2 * N] = s20;
+      y[at + 3 * N] = s30;
+      y[at + pair] = s01;
+      y[at + N + pair] = s11;
+      y[at + 2 * N + pair] = s21;
+      y[at + 3 * N + pair] = s31;
+    }
+    for (; m < M; m++) {
+      let s0 = bias[bAt + m],
+        s1 = s0;
+      for (let k = 0, at = xAt + n; k < K; k++, at += N) {
+        s0 += w[wAt + m * K + k] * x[at];
+        s1 += w[wAt + m * K + k] * x[at + pair];
+      }
+      y[yAt + m * N + n] = s0;
+      y[yAt + m * N + n + pair] = s1;
     }
   }
 }

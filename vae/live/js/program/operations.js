@@ -1,6 +1,5 @@
 import { ACTIVATIONS } from "./activations.js";
-import { convExpects, prepareConv, prepareConvTranspose } from "./convolution.js";
-import { multiply } from "./matrix.js";
+import { convExpects, convScratch, convTransposeScratch, prepareConv, prepareConvTranspose } from "./convolution.js";
 
 /**
  * @import { Operation } from "../types.d.ts"
@@ -11,17 +10,22 @@ import { multiply } from "./matrix.js";
  * @property {Record<string, number>} [parts]
  * @property {boolean} [ok]
  *
- * @callback Prepare the function that does it for a batch, from x (and other) to y
+ * @typedef {object} Place where an operation finds its numbers, from x (and other) to y
+ * @property {Float32Array} weights
+ * @property {Float32Array} x
+ * @property {Float32Array} y
+ * @property {Float32Array} other
+ * @property {number} size of y, for one input
+ * @property {Float32Array[]} scratch its own
+ * @property {import("./matrix.js").Products} products
+ *
+ * @callback Prepare the function that does it for a batch
  * @param {Operation} op
- * @param {Float32Array} weights
- * @param {Float32Array} x
- * @param {Float32Array} y
- * @param {Float32Array} other
- * @param {number} size of y, for one input
+ * @param {Place} place
  * @returns {(batch: number) => void}
  */
 
-/** @type {Record<string, {expects: (op: any, read: number, made: number, other: number) => Expected, prepare: Prepare}>} */
+/** @type {Record<string, {expects: (op: any, read: number, made: number, other: number) => Expected, scratch?: (op: Operation) => number[], prepare: Prepare}>} */
 export const OPERATIONS = {
   linear: {
     expects: (op) => ({
@@ -29,14 +33,14 @@ export const OPERATIONS = {
       made: op.rows * op.outputs,
       parts: { weight: op.outputs * op.inputs, bias: op.outputs },
     }),
-    prepare: ({ rows, inputs, outputs, weight, bias }, weights, x, y) => {
+    prepare: ({ rows, inputs, outputs, weight, bias }, { weights, x, y, products }) => {
       const w = weights.subarray(weight, weight + outputs * inputs);
       const b = weights.subarray(bias, bias + outputs);
-      return (batch) => multiply(w, x, b, y, outputs, batch * rows, inputs, 1, outputs, 0, 0, 0, 0);
+      return (batch) => products.multiplyRows(w, x, b, y, outputs, batch * rows, inputs, 1, outputs, 0, 0, 0, 0);
     },
   },
-  conv: { expects: convExpects, prepare: prepareConv },
-  conv_transpose: { expects: convExpects, prepare: prepareConvTranspose },
+  conv: { expects: convExpects, scratch: convScratch, prepare: prepareConv },
+  conv_transpose: { expects: convExpects, scratch: convTransposeScratch, prepare: prepareConvTranspose },
   affine: {
     expects: ({ channels, inner }, _, made) => ({
       read: made,
@@ -44,7 +48,7 @@ export const OPERATIONS = {
       parts: { scale: channels, shift: channels },
     }),
     prepare:
-      ({ channels, inner, scale, shift }, weights, x, y, _, size) =>
+      ({ channels, inner, scale, shift }, { weights, x, y, size }) =>
       (batch) => {
         for (let i = 0, c = 0; i < batch * size; c = (c + 1) % channels) {
           const a = weights[scale + c],
@@ -56,7 +60,7 @@ export const OPERATIONS = {
   normalise: {
     expects: ({ length, eps }, read) => ({ made: read, ok: read % length === 0 && eps >= 0 }),
     prepare:
-      ({ length, eps }, _weights, x, y, _, size) =>
+      ({ length, eps }, { x, y, size }) =>
       (batch) => {
         for (let start = 0; start < batch * size; start += length) {
           const end = start + length;
@@ -82,7 +86,7 @@ export const OPERATIONS = {
   },
   activation: {
     expects: (op, read) => ({ made: read, ok: Object.hasOwn(ACTIVATIONS, op.kind) }),
-    prepare: (op, _weights, x, y, _, size) => {
+    prepare: (op, { x, y, size }) => {
       const apply = ACTIVATIONS[op.kind](op);
       return (batch) => apply(x, y, batch * size);
     },
@@ -92,7 +96,7 @@ export const OPERATIONS = {
       made: index.length,
       ok: index.every((/** @type {number} */ place) => Number.isInteger(place) && place >= 0 && place < read),
     }),
-    prepare: ({ index }, _weights, x, y, _, size) => {
+    prepare: ({ index }, { x, y, size }) => {
       const places = Int32Array.from(index);
       const from = (x.length / y.length) * size;
       return (batch) => {
@@ -104,7 +108,7 @@ export const OPERATIONS = {
   },
   concat: {
     expects: (_op, read, _made, other) => ({ made: read + other }),
-    prepare: (_op, _weights, x, y, other, size) => {
+    prepare: (_op, { x, y, other, size }) => {
       const first = (x.length / y.length) * size;
       return (batch) => {
         for (let b = 0; b < batch; b++) {
@@ -117,25 +121,23 @@ export const OPERATIONS = {
   add: {
     expects: ({ alpha }, read, _made, other) => ({ made: read, ok: other === read && Number.isFinite(alpha) }),
     prepare:
-      ({ alpha }, _weights, x, y, other, size) =>
+      ({ alpha }, { x, y, other, size }) =>
       (batch) => {
         for (let i = 0; i < batch * size; i++) y[i] = x[i] + alpha * other[i];
       },
   },
   multiply: {
     expects: (_op, read, _made, other) => ({ made: read, ok: other === read }),
-    prepare: (_op, _weights, x, y, other, size) => (batch) => {
-      for (let i = 0; i < batch * size; i++) y[i] = x[i] * other[i];
-    },
+    prepare:
+      (_op, { x, y, other, size }) =>
+      (batch) => {
+        for (let i = 0; i < batch * size; i++) y[i] = x[i] * other[i];
+      },
   },
 };
 
-function prepareResample(
-  /** @type {Operation} */ { channels, from: [H, W], rows, columns },
-  /** @type {Float32Array} */ _weights,
-  /** @type {Float32Array} */ x,
-  /** @type {Float32Array} */ y,
-) {
+/** @type {Prepare} */
+function prepareResample({ channels, from: [H, W], rows, columns }, { x, y }) {
   const split = (/** @type {number[]} */ coordinates, /** @type {number} */ last) =>
     coordinates.map((v) => {
       const low = Math.floor(v);

@@ -1,8 +1,9 @@
 // Runs a network in the browser, as program.py wrote it down.
 //
-// A Runner allocates everything once; a run allocates nothing. Sums are kept in double precision
-// and stored as float32, so results are a little closer to the exact ones than torch's.
+// A Runner allocates everything once; a run allocates nothing.
 
+import { fastest } from "./kernels.js";
+import { Memory } from "./memory.js";
 import { OPERATIONS } from "./operations.js";
 
 /** @import { Numbers, Operation, ProgramHeader } from "../types.d.ts" */
@@ -23,18 +24,29 @@ export class Runner {
    * @param {ProgramHeader} header
    * @param {Float32Array} weights header.floats of them
    * @param {number} maxBatch the most inputs that one run may have
+   * @param {WebAssembly.Module | null} kernel of its matrix products; null: plain JavaScript
    */
-  constructor(header, weights, maxBatch = 1) {
+  constructor(header, weights, maxBatch = 1, kernel = fastest()) {
     checkProgram(header, weights);
     this.header = header;
     this.maxBatch = maxBatch;
     this.inSize = header.sizes[0];
-    const registers = header.sizes.map((size) => new Float32Array(size * maxBatch));
+    const scratch = header.ops.map((op) => OPERATIONS[op.op].scratch?.(op) ?? []);
+    const sizes = header.sizes.map((size) => size * maxBatch);
+    const memory = new Memory(weights, [...sizes, ...scratch.flat()], kernel);
+    const registers = sizes.map((size) => memory.take(size));
     this.input = registers[0];
-    this.steps = header.ops.map((op) => {
-      const other = registers[op.with ?? op.in];
-      return OPERATIONS[op.op].prepare(op, weights, registers[op.in], registers[op.out], other, header.sizes[op.out]);
-    });
+    this.steps = header.ops.map((op, place) =>
+      OPERATIONS[op.op].prepare(op, {
+        weights: memory.weights,
+        x: registers[op.in],
+        y: registers[op.out],
+        other: registers[op.with ?? op.in],
+        size: header.sizes[op.out],
+        scratch: scratch[place].map((size) => memory.take(size)),
+        products: memory.products,
+      }),
+    );
     this.views = Array.from({ length: maxBatch + 1 }, (_, batch) =>
       header.outputs.map((register) => registers[register].subarray(0, batch * header.sizes[register])),
     );
