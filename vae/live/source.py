@@ -1,5 +1,6 @@
 """The browser's part of this package, as text: the files of js/ joined into one ES module."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,11 @@ from vae.live import constants
 
 _HERE = Path(__file__).parent
 _JS = _HERE / "js"
-_CONSTANTS = "constants.js"  # not a file: made of constants.py
+# Not files: what is made of constants.py, and the worker's module as a text.
+MADE = {
+    "constants.js": constants.javascript,
+    "worker_source.js": lambda: f"export const WORKER = {json.dumps(module('worker.js'))};\n",
+}
 # Under other names than they were given nothing can be imported: all is one scope.
 _IMPORT = re.compile(r'^import \{(?:(?! as )[^}])*\} from "(\.[^"]+)";\n', re.MULTILINE)
 _UNJOINABLE = re.compile(r"^import\b|^export (?:\*|\{)", re.MULTILINE)
@@ -60,7 +65,8 @@ def _collect(path: Path, texts: dict[Path, str | None]) -> None:
             raise ValueError(f"{path} imports itself, by way of others")
         return
     texts[path] = None
-    text = constants.javascript() if path.name == _CONSTANTS else path.read_text(encoding="utf-8")
+    made = MADE.get(path.name)
+    text = made() if made else path.read_text(encoding="utf-8")
     for imported in _IMPORT.findall(text):
         _collect((path.parent / imported).resolve(), texts)
     text = _IMPORT.sub("", text)

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { GivenRunner } from "../../../vae/live/js/model.js";
+import { GivenRunner } from "../../../vae/live/js/network.js";
 import { Runner } from "../../../vae/live/js/program/runner.js";
 import { close, LINEAR, normal } from "./helpers.js";
 

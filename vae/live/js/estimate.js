@@ -1,5 +1,5 @@
 import { MOST_SAMPLES } from "./constants.js";
-import { BATCH } from "./model.js";
+import { BATCH } from "./network.js";
 import { logLikelihood } from "./program/terms.js";
 
 /**
@@ -80,7 +80,8 @@ export class Estimate {
   }
 
   /**
-   * Decodes as many samples at once as `budget` ms allow, one at least.
+   * Decodes as many samples at once as `budget` ms allow, one at least; says whether it did, or a
+   * worker is at it.
    *
    * @param {number} budget
    * @param {Show} [show]
@@ -88,7 +89,7 @@ export class Estimate {
   step(budget, show) {
     const { model, z } = this;
     const start = performance.now();
-    const fitting = this.cost ? Math.max(1, Math.floor(budget / this.cost)) : 1;
+    const fitting = model.remote ? BATCH : this.cost ? Math.max(1, Math.floor(budget / this.cost)) : 1;
     const batch = Math.min(BATCH, fitting, this.left);
     const first = this.S - this.left;
     for (let b = 0; b < batch; b++) {
@@ -96,7 +97,8 @@ export class Estimate {
         z[b * model.D + d] = this.mu[d] + this.sigma[d] * this.eps[(first + b) * model.D + d];
       }
     }
-    const [raw] = model.decoder.run(z, batch);
+    const raw = model.decode(z, batch);
+    if (!raw) return false;
     for (let b = 0; b < batch; b++) {
       const offset = b * model.n;
       if (this.x) {
@@ -107,6 +109,7 @@ export class Estimate {
     }
     this.left -= batch;
     this.cost = 0.7 * this.cost + 0.3 * ((performance.now() - start) / batch);
+    return true;
   }
 
   /** recon and its standard error, in nats, once all samples are in. */

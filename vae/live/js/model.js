@@ -1,37 +1,26 @@
-import { Runner } from "./program/runner.js";
+import { BATCH, costOf, networkOf } from "./network.js";
+import { fastest } from "./program/kernels.js";
 import { meanImage } from "./program/terms.js";
+import { Remote } from "./remote.js";
 
-/** @import { Numbers, Pack } from "./types.d.ts" */
+/**
+ * @import { Network } from "./network.js"
+ * @import { Asker, Listener } from "./remote.js"
+ * @import { Numbers, Pack } from "./types.d.ts"
+ */
 
-export const BATCH = 4; // decodes that share one reading of the weights
+const FAST_MS = 8; // half a frame: what takes longer is run by a worker
 
-/** A network whose input the one-hot label of a class stands behind. */
-export class GivenRunner {
-  /** @param {Runner} runner of the joined input @param {number} n classes */
-  constructor(runner, n) {
-    this.runner = runner;
-    this.n = n;
-    this.label = 0;
-    this.joined = new Float32Array(runner.inSize * runner.maxBatch);
-  }
-
-  /** As Runner.run, of inputs without their label. @param {Numbers} input */
-  run(input, batch = 1) {
-    const { joined, label, n, runner } = this;
-    const size = runner.inSize - n;
-    for (let b = 0; b < batch; b++) {
-      const start = b * runner.inSize;
-      for (let i = 0; i < size; i++) joined[start + i] = input[b * size + i];
-      for (let c = 0; c < n; c++) joined[start + size + c] = c === label ? 1 : 0;
-    }
-    return runner.run(joined, batch);
-  }
-}
-
-/** A model ready to run; several panels may share a pack, but not a runner's memory. */
+/**
+ * A model ready to run; several panels may share a pack, but not a network's memory.
+ *
+ * Networks that are not fast run in a worker. What is asked of them then comes later, and who asked
+ * is told: until then `mean` and `encode` say what they last said to the same asker, and `decode`
+ * says nothing.
+ */
 export class Model {
-  /** @param {Pack} pack */
-  constructor({ header, arrays }) {
+  /** @param {Pack} pack @param {Listener} [listener] none: all runs in this thread */
+  constructor({ header, arrays }, listener) {
     this.id = header.id;
     this.D = /** @type {number} */ (header.latent_dim);
     this.shape = /** @type {[number, number, number]} */ (header.image_shape);
@@ -45,44 +34,101 @@ export class Model {
     this.drawing = /** @type {string} */ (header.drawing); // how a drawing is prepared
     this.nClasses = /** @type {number} */ (header.n_classes ?? 0); // of its condition; 0: it has none
     this.label = 0; // what it is given, if it has a condition
-    this.decoder = this.given(new Runner(header.decoder, arrays.decoder, BATCH));
-    this.encoder = header.encoder ? this.given(new Runner(header.encoder, arrays.encoder)) : null;
+    this.decoder = networkOf(header.decoder, arrays.decoder, BATCH, this.nClasses);
+    this.encoder = header.encoder ? networkOf(header.encoder, arrays.encoder, 1, this.nClasses) : null;
     this.image = new Float32Array(this.n);
+    const cost = Math.max(...[this.decoder, this.encoder].map((network) => (network ? costOf(network) : 0)));
+    /** @type {Remote | null} */
+    this.remote = null;
+    this.isSlowed = cost > FAST_MS && fastest() === null; // WebAssembly would be several times as fast
+    if (listener && cost > FAST_MS) this.sendAway(header, arrays, listener);
   }
 
-  /** @param {Runner} runner */
-  given(runner) {
-    return this.nClasses ? new GivenRunner(runner, this.nClasses) : runner;
+  /** @param {Pack["header"]} header @param {Pack["arrays"]} arrays @param {Listener} listener */
+  sendAway({ decoder, encoder }, arrays, listener) {
+    const failed = (/** @type {string} */ sentence) => {
+      this.remote = null;
+      listener.failed(sentence);
+    };
+    try {
+      const weights = { decoder: arrays.decoder, encoder: encoder && arrays.encoder };
+      const networks = { decoder, encoder, weights, nClasses: this.nClasses };
+      this.remote = new Remote(networks, { answered: listener.answered, failed });
+    } catch (error) {
+      console.warn("no worker:", error); // as where a policy forbids them: all runs in this thread
+    }
+  }
+
+  /** Nothing more will be asked. */
+  close() {
+    this.remote?.close();
+    this.remote = null;
+  }
+
+  get isBusy() {
+    return this.remote !== null && !this.remote.isIdle;
   }
 
   /** From here on p(x|z, y) and q(z|x, y) with that class for y. @param {number} label */
   give(label) {
     this.label = label;
-    for (const network of [this.decoder, this.encoder]) {
-      if (network instanceof GivenRunner) network.label = label;
-    }
   }
 
-  /** E[x|z, y] under another class than the one it is given. @param {Numbers} z @param {number} label */
+  /**
+   * A network's outputs: to this very input, or to the asker's last one.
+   *
+   * @param {"decoder" | "encoder"} name
+   * @param {Numbers} input
+   * @param {number} batch
+   * @param {Asker} asker
+   */
+  ask(name, input, batch, asker) {
+    const network = /** @type {Network} */ (this[name]);
+    if (this.remote) {
+      const whole = batch * network.inSize;
+      const given = input.length === whole ? input : Array.prototype.slice.call(input, 0, whole);
+      return this.remote.ask(asker, name, given, batch, this.label);
+    }
+    if ("label" in network) network.label = this.label;
+    return { outputs: network.run(input, batch), isCurrent: true };
+  }
+
+  /** The raw outputs of a batch of z in a row; null until they are there. @param {Numbers} z */
+  decode(z, batch = 1) {
+    const { outputs, isCurrent } = this.ask("decoder", z, batch, "samples");
+    return isCurrent && outputs ? outputs[0] : null;
+  }
+
+  /** As `mean`, under another class than the one it is given. @param {Numbers} z @param {number} label */
   meanGiven(z, label) {
     const { label: before } = this;
     this.give(label);
-    const image = this.mean(z);
+    const image = this.mean(z, "hover");
     this.give(before);
     return image;
   }
 
-  /** E[x|z] as pixels, in memory that the next call uses again. @param {Numbers} z */
-  mean(z) {
-    const [raw] = this.decoder.run(z, 1);
-    meanImage(this.kind, raw, 0, this.image);
-    return this.image;
+  /** E[x|z] as pixels, in memory that the next call uses again. @param {Numbers} z @param {Asker} asker */
+  mean(z, asker = "mean") {
+    return this.imageOf(this.ask("decoder", z, 1, asker).outputs);
+  }
+
+  /** The same for a tile of the manifold, which must be of its own z; null until it is there. @param {Numbers} z */
+  tile(z) {
+    const { outputs, isCurrent } = this.ask("decoder", z, 1, "tile");
+    return isCurrent ? this.imageOf(outputs) : null;
+  }
+
+  /** @param {Float32Array[] | null} outputs */
+  imageOf(outputs) {
+    return outputs && meanImage(this.kind, outputs[0], 0, this.image);
   }
 
   /** mu and sigma of q(z|x); null where the encoder cannot be run. @param {Float32Array} x */
   encode(x) {
-    if (!this.encoder) return null;
-    const [mu, logvar] = this.encoder.run(x, 1);
+    const { outputs } = this.encoder ? this.ask("encoder", x, 1, "drawing") : { outputs: null };
+    if (!outputs) return null;
+    const [mu, logvar] = outputs;
     return { mu: Float64Array.from(mu), sigma: Float64Array.from(logvar, (v) => Math.exp(v / 2)) };
   }
 }

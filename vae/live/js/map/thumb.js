@@ -44,11 +44,8 @@ export class Thumb {
       if (!picture.resize(width, height)) continue;
       Object.assign(picture.canvas.style, { width: `${width}px`, height: `${height}px` });
     }
-    this.decoded.draw(
-      frames.timed(() => model.meanGiven(z, classes.labelAt(index))),
-      model.shape,
-      smooth,
-    );
+    const mean = frames.timed(() => model.meanGiven(z, classes.labelAt(index)));
+    if (mean) this.decoded.draw(mean, model.shape, smooth);
     let image = null;
     if (index !== null) {
       image = (index === selection.index && selection.image) || (scene.points?.imageOf(index) ?? null);

@@ -80,18 +80,20 @@ export class Tiles {
     }
   }
 
-  /** Decodes one missing tile; false when there is none. */
+  /** Decodes one missing tile; false when there is none, or a worker is at it. */
   paint() {
-    const next = this.missing.pop();
+    const next = this.missing.at(-1);
     if (!next || !this.axes) return false;
     const { scene, selection } = this.shared;
     const model = scene.running;
     const plane = /** @type {Plane} */ (scene.plane);
     const [i, j] = next;
     const at = this.axes.pixels((i + 0.5) * this.step, (j + 0.5) * this.step);
+    const mean = model.tile(this.axes.toLatent(plane, at, selection.q.mu));
+    if (!mean) return false;
+    this.missing.pop();
     const tile = el("canvas", { width: model.W, height: model.H });
     const data = new ImageData(model.W, model.H);
-    const mean = model.mean(this.axes.toLatent(plane, at, selection.q.mu));
     paint(mean, model.C, model.H * model.W, data.data);
     tile.getContext("2d")?.putImageData(data, 0, 0);
     this.painted.set(`${this.step},${i},${j}`, tile);

@@ -89,12 +89,12 @@ export class Bound {
     return this.noise.values;
   }
 
-  /** One piece of about `budget` ms; false when there is none. */
+  /** One piece of about `budget` ms; false when there is none, or a worker is at it. */
   work(/** @type {number} */ budget) {
     if (this.isBehind && !this.estimates.some(({ left }) => left)) this.estimate();
     const estimate = this.estimates.find(({ left }) => left);
     if (!estimate) return false;
-    estimate.step(budget, estimate === this.own ? this.drawSample : undefined);
+    if (!estimate.step(budget, estimate === this.own ? this.drawSample : undefined)) return false;
     if (estimate === this.own && !estimate.left) this.samples.show();
     if (!estimate.left) this.show();
     return true;

@@ -56,17 +56,18 @@ export class Machine {
   }
 
   draw() {
-    const { frames, scene, selection, settings } = this.shared;
-    const model = scene.running;
+    const { scene, selection, settings } = this.shared;
     const { smooth } = settings.values;
     const { x } = selection;
-    this.mean.draw(
-      frames.timed(() => model.mean(selection.q.mu)),
-      model.shape,
-      smooth,
-    );
+    this.drawMean();
     if (selection.drawing) return;
-    if (x) this.given.draw(x, model.shape, smooth);
+    if (x) this.given.draw(x, scene.running.shape, smooth);
     else this.given.clear();
+  }
+
+  drawMean() {
+    const { frames, scene, selection, settings } = this.shared;
+    const mean = frames.timed(() => scene.running.mean(selection.q.mu));
+    if (mean) this.mean.draw(mean, scene.running.shape, settings.values.smooth);
   }
 }

@@ -22,7 +22,14 @@ import { Settings } from "./settings.js";
 import { TourBar } from "./tour_bar.js";
 import { Words } from "./words.js";
 
-/** @import { Host, Point, Shared, Told } from "../types.d.ts" */
+/**
+ * @import { Asker } from "../remote.js"
+ * @import { Host, Point, Shared, Told } from "../types.d.ts"
+ */
+
+const SLOWED =
+  "This browser does not run WebAssembly, so this model decodes several times slower than it could; " +
+  "another browser, or its settings, would help.";
 
 /** Everything beside the map, and the map's layers: the parts, and the order in which they draw. */
 export class Panel {
@@ -120,7 +127,7 @@ export class Panel {
     this.waitFor([told.model, told.points].filter((id) => id !== null && !packs.has(id)));
     if (!model) return;
     try {
-      if (scene.model?.id !== told.model) this.setModel(new Model(model));
+      if (scene.model?.id !== told.model) this.setModel(new Model(model, this.listener()));
     } catch (error) {
       this.fail(error instanceof Error ? error.message : String(error));
       return;
@@ -138,7 +145,8 @@ export class Panel {
     const isOtherClass = this.classes.take(told.classes);
     this.takePoint(told.point, told.q ?? told.point, isOtherClass);
     this.classes.give();
-    const problem = this.best.take(told.best) || (told.problem ?? "");
+    const slow = scene.running.isSlowed ? SLOWED : "";
+    const problem = this.best.take(told.best) || (told.problem ?? "") || slow;
     this.map.takeTheme();
     this.say(problem);
     this.settings.show();
@@ -158,9 +166,21 @@ export class Panel {
     this.asking = setTimeout(() => waiting.has(this) && this.host.send("need", lacking), 1500);
   }
 
+  /** What a model's worker tells. */
+  listener() {
+    return {
+      answered: (/** @type {Asker} */ asker) => this.frames.wake(asker),
+      failed: (/** @type {string} */ sentence) => {
+        this.say(sentence);
+        this.frames.wake("q", "hover", "tiles");
+      },
+    };
+  }
+
   /** @param {Model} model */
   setModel(model) {
     this.drawing.close();
+    this.scene.model?.close();
     this.scene.model = model;
     this.kl = new Float64Array(model.D);
     this.bound.begin(model);
@@ -253,6 +273,7 @@ export class Panel {
     this.coach.look();
     try {
       if (dirty.has("q")) this.drawQ();
+      else if (dirty.has("mean")) this.machine.drawMean();
       if (dirty.has("map") || dirty.has("q")) this.map.draw();
       if (dirty.has("hover") || (dirty.has("map") && this.selection.hover)) this.map.drawHover();
     } catch (error) {
@@ -301,8 +322,9 @@ export class Panel {
 
   /** Whether nothing is left to be drawn. */
   get isAtRest() {
-    const { frames, map } = this;
-    return frames.frame === null && !frames.dirty.size && !map.tiles.missing.length && this.bound.isDone;
+    const { frames, map, scene } = this;
+    const isStill = frames.frame === null && !frames.dirty.size && !scene.model?.isBusy;
+    return isStill && !map.tiles.missing.length && this.bound.isDone;
   }
 
   destroy() {
@@ -313,6 +335,7 @@ export class Panel {
     this.sender.destroy();
     this.frames.destroy();
     this.resizes.disconnect();
+    this.scene.model?.close();
     this.map.destroy();
     this.element.remove();
   }

@@ -2,6 +2,7 @@ import { ACTIVATIONS } from "./activations.js";
 import { convExpects, convScratch, convTransposeScratch, prepareConv, prepareConvTranspose } from "./convolution.js";
 
 /**
+ * @import { Products } from "./matrix.js"
  * @import { Operation } from "../types.d.ts"
  *
  * @typedef {object} Expected how many numbers an operation reads, makes and takes from the weights
@@ -17,7 +18,7 @@ import { convExpects, convScratch, convTransposeScratch, prepareConv, prepareCon
  * @property {Float32Array} other
  * @property {number} size of y, for one input
  * @property {Float32Array[]} scratch its own
- * @property {import("./matrix.js").Products} products
+ * @property {Products} products
  *
  * @callback Prepare the function that does it for a batch
  * @param {Operation} op
