@@ -90,6 +90,8 @@ def test_the_ranges_are_far_above_any_use_and_no_further():
     assert found == {name: (low, 1_000_000) for name, low in million.items()} | {
         "latent_dim": (1, 1024),
         "importance_samples": (1, 1024),
+        "lattice_points": (16, 2**22),
+        "elbo_share": (0, 1),
         "hidden": (1, 16384),
         "kl_warmup": (0, 1),
         "max_grad_norm": (0, 1e9),
@@ -164,6 +166,8 @@ def test_to_dict_names_every_setting_with_a_value_json_can_hold():
         "schedule": "one-cycle",
         "objective": "elbo",
         "importance_samples": 5,
+        "lattice_points": 8192,
+        "elbo_share": 0.25,
         "beta": 1.0,
         "kl_warmup": 0.3,
         "free_bits": 0.0,
@@ -289,3 +293,27 @@ def test_free_bits_and_importance_weights_exclude_each_other():
     TrainConfig("digits", 1, free_bits=0.5, objective="iwae", importance_samples=1)
     assert TrainConfig("digits", 1, objective="iwae", importance_samples=7).n_draws == 7
     assert TrainConfig("digits", 1, importance_samples=7).n_draws == 1
+
+
+def test_an_objective_that_integrates_excludes_what_has_no_meaning_in_it():
+    for objective in ("evidence", "best"):
+        for more, said in (
+            ({"free_bits": 0.5}, r"free_bits \(=0.5\) must be 0"),
+            ({"beta": 4.0}, r"beta \(=4\) must be 1"),
+            ({"condition": "label"}, r"condition \(=label\) must be none"),
+            ({"epochs": 1}, r"epochs \(=1\) must be at least 2"),
+        ):
+            with pytest.raises(ConfigError, match=f"{said} with the objective {objective}"):
+                TrainConfig(**{"dataset": "digits", "epochs": 4, "objective": objective} | more)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "evidence"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.25, 8), (100, 0.3, 70)]
+)
+def test_each_objective_has_an_epoch_at_least(epochs, share, evidence):
+    train = TrainConfig("digits", epochs, objective="best", elbo_share=share, batch_size=100)
+    assert train.evidence_epochs == evidence
+    # 1,000 images are 10 steps an epoch.
+    expected = evidence * 10 * 8192 + (epochs - evidence) * 1000
+    assert train.n_decodes(1000) == expected
+    assert TrainConfig("digits", epochs, objective="iwae").n_decodes(1000) == 5 * epochs * 1000

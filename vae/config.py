@@ -19,7 +19,7 @@ SCHEDULES = ("one-cycle", "cosine", "constant")
 BINARISE = ("off", "input", "all")
 PRECISIONS = ("float32", "bfloat16")
 CONDITIONS = ("none", "label")
-ELBO, IWAE = OBJECTIVES = ("elbo", "iwae")
+ELBO, IWAE, EVIDENCE, BEST = OBJECTIVES = ("elbo", "iwae", "evidence", "best")
 
 # Behind a data set's name: its pixels as 0 or 1, drawn once with their grey level as probability.
 BINARISED = "-binarised"
@@ -406,8 +406,10 @@ class TrainConfig:
     objective: str = _setting(
         ELBO,
         # Burda, Grosse & Salakhutdinov (2016)
-        "The bound on log p(x) that is maximised: elbo, equation (6); or iwae, the "
-        "importance-weighted bound over K draws, which is tighter.",
+        "What is maximised: elbo, the bound of equation (6); iwae, the importance-weighted bound "
+        "over K draws, which is tighter; evidence, for k = 1 or 2, log p(x) itself, by a lattice "
+        "over the latent space, and then the elbo over the encoder alone; best, evidence and then "
+        "the elbo over both.",
         label="Objective",
         group=GROUPS[2],
         choices=OBJECTIVES,
@@ -423,18 +425,76 @@ class TrainConfig:
         step=1,
     )
 
+    lattice_points: int = _setting(
+        8192,
+        "Points of the lattice of the objectives evidence and best, where they end; they begin "
+        "with a quarter of them.",
+        label="Lattice points",
+        group=GROUPS[2],
+        kind=int,
+        minimum=16,
+        maximum=2**22,
+        step=1024,
+    )
+    elbo_share: float = _setting(
+        0.25,
+        "The share of the epochs, the last ones, that the objectives evidence and best give to "
+        "the elbo.",
+        label="Share of the elbo",
+        group=GROUPS[2],
+        kind=float,
+        maximum=1,
+        above=True,
+        below=True,
+        step=0.05,
+    )
+
     def __post_init__(self) -> None:
         _check_settings(self)
-        if self.n_draws > 1 and self.free_bits:
+        no_kl = self.n_draws > 1 or self.integrates
+        if no_kl and self.free_bits:
             raise ConfigError(
-                f"free_bits (={self.free_bits:g}) must be 0 with the objective {IWAE}: there is "
-                "no KL in it to be let off"
+                f"free_bits (={self.free_bits:g}) must be 0 with the objective {self.objective}: "
+                "there is no KL in it to be let off"
             )
+        if self.integrates and self.beta != 1:
+            raise ConfigError(
+                f"beta (={self.beta:g}) must be 1 with the objective {self.objective}: log p(x) "
+                "has no KL in it to be weighed"
+            )
+        if self.integrates and self.condition != "none":
+            raise ConfigError(
+                f"condition (={self.condition}) must be none with the objective "
+                f"{self.objective}: its lattice would be decoded for each class"
+            )
+        if self.integrates and self.epochs < 2:
+            raise ConfigError(
+                f"epochs (={self.epochs}) must be at least 2 with the objective {self.objective}: "
+                "one for log p(x), one for the elbo"
+            )
+
+    @property
+    def integrates(self) -> bool:
+        """Whether log p(x) itself is maximised first."""
+        return self.objective in (EVIDENCE, BEST)
+
+    @property
+    def evidence_epochs(self) -> int:
+        """How many epochs, the first ones, maximise log p(x) itself."""
+        if not self.integrates:
+            return 0
+        return min(max(1, round(self.epochs * (1 - self.elbo_share))), self.epochs - 1)
 
     @property
     def n_draws(self) -> int:
         """How many draws of z the loss takes for each image."""
         return self.importance_samples if self.objective == IWAE else 1
+
+    def n_decodes(self, n_train: int) -> int:
+        """How many images are decoded in all, at most, for so many training images."""
+        n_steps = self.evidence_epochs * math.ceil(n_train / self.batch_size)
+        n_images = (self.epochs - self.evidence_epochs) * n_train
+        return n_steps * self.lattice_points + n_images * self.n_draws
 
     @property
     def held_out_dataset(self) -> str:

@@ -77,6 +77,8 @@ def test_train_passes_every_option_on(vae, checkpoints, tmp_path):
         "schedule": "constant",
         "objective": "elbo",
         "importance_samples": 5,
+        "lattice_points": 8192,
+        "elbo_share": 0.25,
         "beta": 4.0,
         "kl_warmup": 0.5,
         "free_bits": 0.1,

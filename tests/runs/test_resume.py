@@ -68,6 +68,8 @@ def assert_same(run: checkpoint.Run, unbroken: checkpoint.Run) -> None:
         ("mlp", {"patience": 1, "learning_rate": 0.3, "schedule": "constant"}),
         ("mlp", {"free_bits": 0.5, "kl_warmup": 1.0}),
         ("mlp", {"objective": "iwae", "importance_samples": 3}),
+        ("mlp", {"objective": "evidence", "lattice_points": 64, "weight_average": 0.9}),
+        ("mlp", {"objective": "best", "lattice_points": 64, "patience": 2, "elbo_share": 0.6}),
         ("mlp", {"max_grad_norm": 0.1}),
         ("conv", {}),
         ("conv", {"precision": "bfloat16", "binarise": "all", "weight_average": 0.5}),

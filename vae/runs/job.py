@@ -29,6 +29,7 @@ from vae.training import distributed
 from vae.training.device import choose_device
 from vae.training.distributed import PeerLost
 from vae.training.film import kept_epochs, shoot
+from vae.training.objectives import check_objective
 from vae.training.trainer import EpochStats, Trainer
 
 _HEARTBEAT_S = 0.5
@@ -116,12 +117,13 @@ def create(
 
     Raises:
         CheckpointError: the folder exists, or cannot be written.
-        DatasetError, UserError: no such data set, its images are not of the model's shape, or it
-            has no labels for a condition.
+        DatasetError, UserError: no such data set, its images are not of the model's shape, it has
+            no labels for a condition, or as `objectives.check_objective`.
     """
     checkpoint.check_free(run_path)
     model_config = _with_classes(model_config, train_config)
     _check_shape(catalogue.describe(train_config.dataset).image_shape, model_config, train_config)
+    check_objective(model_config, train_config, catalogue.describe(train_config.dataset).n_train)
     # Made in a hidden folder and moved once it is whole, so nobody meets a run without weights.
     draft = files.temporary(run_path)
     try:

@@ -1,20 +1,30 @@
-"""What training minimises: the loss of equation (6) or another bound, and what is reported."""
+"""What training minimises: equation (6), another bound or -log p(x), and what is reported."""
 
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from vae.config import TrainConfig
+from vae.config import ModelConfig, TrainConfig
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once, point_terms
+from vae.core.lattice import MOST_DIMENSIONS
 from vae.core.model import VAE
 from vae.data.dataset import to_unit
+from vae.errors import UserError
 from vae.training import distributed
 
+# Pixels that are decoded at once, or pairs of an image and a lattice point: with what autograd
+# keeps, some gigabytes.
+MOST_NUMBERS = 2**28
+_MOST_PAIRS = 2**27
 # In the loss: a standard deviation of 150 where the prior has 1.
 _MOST_LOGVAR = 10.0
+_LATTICE_AT_ONCE = (
+    2**23
+)  # pixels of lattice points; of more the layers are run anew on the way back
 
 
 class MeanTerms(NamedTuple):
@@ -44,12 +54,17 @@ class Loss(nn.Module):
         beta: float,
         batch: int,
         labels: Tensor,
+        z: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The objective with weight beta on the KL, and the sums of recon and KL.
 
         With one draw for each image that is equation (6). With K it is the importance-weighted
         bound of Burda, Grosse & Salakhutdinov (2016), equation 8:
         -log (1/K) sum_k p(x|z_k) (p(z_k) / q(z_k|x))^beta; recon and KL are those of q, as always.
+
+        With a lattice it is -log (1/M) sum_m p(x|z_m) for the decoder, and for the encoder the
+        cross-entropy -sum_m r_m log q(z_m|x), where r_m is the share of p(z|x) at z_m: so q covers
+        the posterior (Bornschein & Bengio, 2015, the wake phase of q).
 
         Args:
             read: what the encoder reads of this process's images, (B, C, H, W); B may be 0.
@@ -58,6 +73,7 @@ class Loss(nn.Module):
             beta: the weight.
             batch: images in the whole batch.
             labels: of a model with a condition, int64, (B,), each a class that it has.
+            z: the points of a lattice of the prior, (M, D); none for a bound.
 
         Returns:
             This process's part of the batch's mean loss times the number of processes (whose
@@ -67,6 +83,7 @@ class Loss(nn.Module):
         if n := model.config.n_classes:
             # Not by F.one_hot, which asks the device whether the labels fit: they were checked.
             model = model.under((labels[:, None] == torch.arange(n, device=labels.device)).float())
+        lattice = z
         low = torch.autocast(
             read.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
         )
@@ -77,7 +94,7 @@ class Loss(nn.Module):
         K = eps.shape[1]
         # One draw is one batch, as a network is used to.
         z = gaussian.reparameterise(mu, logvar, eps[:, 0] if K == 1 else eps.transpose(0, 1))
-        with low:
+        with low, torch.set_grad_enabled(lattice is None and torch.is_grad_enabled()):
             raw = model.decode(z)
         log_px = model.likelihood.log_prob(target, raw.float())  # of each pixel
         recon = -log_px.sum() / K
@@ -90,12 +107,74 @@ class Loss(nn.Module):
             log_ratio = gaussian.standard_normal_log_prob(z) - gaussian.log_prob(z, mu, logvar)
             log_w = log_px.flatten(-3).sum(-1) + beta * log_ratio  # (K, B)
             loss = (math.log(K) - log_w.logsumexp(0)).sum()
+        if lattice is not None:
+            loss = self._evidence_loss(target, lattice, mu, logvar, low)
         loss = loss * (distributed.size() / batch)
         return loss, torch.stack([recon.detach(), kl_of_dims.detach().sum()])
+
+    def _evidence_loss(
+        self, target: Tensor, lattice: Tensor, mu: Tensor, logvar: Tensor, low: torch.autocast
+    ) -> Tensor:
+        """-log p(x) over a lattice (M, D), and the cross-entropy of q; the sum over images."""
+        model, M = self.model, len(lattice)
+        pixels = target.flatten(1)  # (B, N)
+
+        def held_against(z: Tensor) -> Tensor:  # (m, D) -> log p(x|z) - b(x), (B, m)
+            with low:
+                raw = model.decode(z)
+            eta, A = model.likelihood.terms(raw.float())
+            with low:
+                products = pixels.to(eta.dtype) @ eta.T
+            # Of densities the two are large, and close to each other.
+            return (products - A if eta.dtype == A.dtype else products.float() - A.float()).float()
+
+        parts = lattice.split(max(1, _LATTICE_AT_ONCE // pixels.shape[1]))
+        if len(parts) == 1:
+            log_w = held_against(lattice)
+        else:
+            log_w = torch.cat([checkpoint(held_against, z, use_reentrant=False) for z in parts], 1)
+        log_px = log_w.logsumexp(1) - math.log(M) + model.likelihood.base(target).float()
+        share = log_w.detach().softmax(1)  # of p(z|x), (B, M)
+        mean, square = share @ lattice, share @ lattice.square()  # (B, D)
+        away = (square - 2 * mu * mean + mu.square()) * torch.exp(-logvar)
+        cross_entropy = (gaussian.LOG_2PI + logvar + away) / 2
+        return cross_entropy.sum() - log_px.sum()
+
+
+def check_objective(model: ModelConfig, train: TrainConfig, n_train: int) -> None:
+    """Whether such a model can be trained by that objective within memory.
+
+    Raises:
+        UserError: a lattice over too many dimensions, or more decodes at once than there is
+            memory for; the message names the setting.
+    """
+    batch = min(train.batch_size, n_train)
+    n_at_once = batch * train.n_draws
+    if n_at_once * math.prod(model.image_shape) > MOST_NUMBERS:
+        raise UserError(
+            f"importance_samples (={train.importance_samples}) and batch_size "
+            f"(={train.batch_size}) would decode {n_at_once:,} images at once, more than "
+            "memory is meant for; lower one of them"
+        )
+    if not train.integrates:
+        return
+    if model.latent_dim > MOST_DIMENSIONS:
+        raise UserError(
+            f"latent_dim (={model.latent_dim}) must be 1 or 2 for the objective "
+            f"{train.objective}, which integrates over the latent space; train with iwae instead"
+        )
+    if batch * train.lattice_points > _MOST_PAIRS:
+        raise UserError(
+            f"lattice_points (={train.lattice_points:,}) and batch_size (={train.batch_size:,}) "
+            f"would hold {batch * train.lattice_points:,} pairs of an image and a point at once, "
+            "more than memory is meant for; lower one of them"
+        )
 
 
 def kl_weight(config: TrainConfig, step: int, n_steps: int) -> float:
     """beta at a step, counted from 0, of so many: it climbs over the warm-up."""
+    if config.integrates:  # there is nothing that could collapse
+        return config.beta
     climb = config.kl_warmup * n_steps
     return config.beta * min(1.0, (step + 1) / climb) if climb >= 1 else config.beta
 

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae.config import TrainConfig
+from vae.config import EVIDENCE, TrainConfig
 from vae.core import gaussian
+from vae.core.lattice import lattice
 from vae.core.model import VAE
 from vae.data.dataset import binarise, to_unit
 from vae.errors import UserError
 from vae.training import distributed
 from vae.training.device import choose_device
-from vae.training.objectives import Loss, MeanTerms, kl_weight, mean_terms
+from vae.training.objectives import Loss, MeanTerms, check_objective, kl_weight, mean_terms
 
-MOST_NUMBERS = 2**28  # pixels that are decoded at once: with what autograd keeps, some gigabytes
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig) if f.default is not MISSING}
 
 
@@ -100,8 +100,8 @@ class Trainer:
         epoch: how many epochs are done.
 
     Raises:
-        UserError: no images, an unknown device, labels that the model's condition lacks, or more
-            draws in a batch than are decoded at once.
+        UserError: no images, an unknown device, labels that the model's condition lacks, or as
+            `check_objective`.
     """
 
     def __init__(
@@ -117,13 +117,7 @@ class Trainer:
             device = choose_device(device)
         if not len(train_images) or not len(test_images):
             raise UserError("training needs at least one training and one held-out image")
-        n_at_once = min(config.batch_size, len(train_images)) * config.n_draws
-        if n_at_once * math.prod(model.config.image_shape) > MOST_NUMBERS:
-            raise UserError(
-                f"importance_samples (={config.importance_samples}) and batch_size "
-                f"(={config.batch_size}) would decode {n_at_once:,} images at once, more than "
-                "memory is meant for; lower one of them"
-            )
+        check_objective(model.config, config, len(train_images))
         self.config, self.device = config, device
         self.model = model.to(device)
         self.current = copy.deepcopy(model) if config.patience else model
@@ -140,15 +134,35 @@ class Trainer:
 
         self._order = torch.Generator().manual_seed(config.seed)
         self._draws = torch.Generator(device).manual_seed(config.seed)
-        self._loss = Loss(self._learner, config)
-        if distributed.size() > 1:
-            self._loss = nn.parallel.DistributedDataParallel(self._loss)
-        self._optimiser = torch.optim.Adam(
-            self._learner.parameters(), lr=config.learning_rate, fused=device.type != "mps"
-        )
-        self._schedule = _schedule(self._optimiser, config, self.n_steps)
         self.epoch = 0
         self._best, self._epochs_since_best = math.inf, 0
+        self._held: list[Tensor] = []  # weights that this part of the training leaves as they are
+        self._begin_part()
+
+    def _begin_part(self) -> None:
+        """Begins with the next epochs' objective: another optimiser, and its own schedule."""
+        config, learner = self.config, self._learner
+        if self.current is not learner:
+            learner.load_state_dict(self.current.state_dict())
+        if config.objective == EVIDENCE and not self.is_integrating:
+            held = [*learner.decoder.parameters(), *learner.likelihood.parameters()]
+            self._held = [weight.requires_grad_(False) for weight in held if weight.requires_grad]
+        self._loss = Loss(learner, config)
+        if distributed.size() > 1:
+            self._loss = nn.parallel.DistributedDataParallel(self._loss)
+        weights = [weight for weight in learner.parameters() if weight.requires_grad]
+        self._optimiser = torch.optim.Adam(
+            weights, lr=config.learning_rate, fused=self.device.type != "mps"
+        )
+        n_epochs = config.evidence_epochs
+        if not self.is_integrating:
+            n_epochs = config.epochs - n_epochs
+        self._schedule = _schedule(self._optimiser, config, n_epochs * self.steps_per_epoch)
+
+    @property
+    def is_integrating(self) -> bool:
+        """Whether the next epoch maximises log p(x) itself, over a lattice."""
+        return self.epoch < self.config.evidence_epochs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -195,11 +209,12 @@ class Trainer:
             if config.binarise == "all":
                 target = read
             eps = gaussian.draw((len(rows), config.n_draws, D), self._draws)
+            z = self._lattice(step) if self.is_integrating else None
             labels = self._train_labels.index_select(0, rows)
             read, target, eps, labels = map(distributed.share, (read, target, eps, labels))
             with distributed.peers():
                 loss, terms = self._loss(
-                    to_unit(read), to_unit(target), eps, beta, len(rows), labels
+                    to_unit(read), to_unit(target), eps, beta, len(rows), labels, z
                 )
                 self._optimiser.zero_grad()
                 loss.backward()
@@ -222,12 +237,20 @@ class Trainer:
             self.current.load_state_dict(good_state)
             step = finite.index(False) + 1 if not all(finite) else self.steps_per_epoch
             raise NonFiniteLoss(self.epoch + 1, step, config.learning_rate)
+        was_integrating = self.is_integrating
         self.epoch += 1
-        if config.patience:
+        if config.patience and was_integrating:
+            self.model.load_state_dict(self.current.state_dict())
+        elif config.patience:
             self._epochs_since_best += 1
             if test.neg_elbo < self._best:
                 self._best, self._epochs_since_best = test.neg_elbo, 0
                 self.model.load_state_dict(self.current.state_dict())
+        if was_integrating and not self.is_integrating:
+            self._begin_part()
+        if self.over:
+            for weight in self._held:
+                weight.requires_grad_(True)
         recon, kl = (step_terms.cpu().double().sum(0) / N).tolist()
         return EpochStats(
             epoch=self.epoch,
@@ -238,6 +261,14 @@ class Trainer:
             images_per_s=N / train_seconds,
             seconds=time.perf_counter() - started,
         )
+
+    def _lattice(self, step: int) -> Tensor:
+        """The lattice of a step, shifted anew: its points become four times as many on the way."""
+        config, D = self.config, self.model.config.latent_dim
+        done = step / (config.evidence_epochs * self.steps_per_epoch)
+        n_points = round(config.lattice_points * 4 ** (done - 1))
+        shift = torch.rand(D, generator=self._draws, device=self.device)
+        return lattice(max(1, n_points), D, shift).to(self.device)
 
     def _test_terms(self) -> MeanTerms:
         terms = mean_terms(self.current, self._test_images, self._test_eps, self._test_labels)
@@ -286,6 +317,8 @@ class Trainer:
             more = ", ..." if len(changed) > 8 else ""
             raise UserError(f"it was made with another {', '.join(changed[:8]) + more}")
         try:
+            self.epoch = int(values["epoch"])
+            self._begin_part()
             for part, module in self._modules().items():
                 module.load_state_dict(_part(tensors, part))
             optimiser = self._optimiser.state_dict()
@@ -300,7 +333,6 @@ class Trainer:
                 group["lr"] = lr
             self._order.set_state(tensors["order"])
             self._draws.set_state(tensors["draws"])
-            self.epoch = int(values["epoch"])
             self._best = math.inf if values["best"] is None else float(values["best"])
             self._epochs_since_best = int(values["epochs_since_best"])
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:

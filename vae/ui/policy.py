@@ -169,8 +169,7 @@ def check_training(
         hold("most_queued_each", n_of_visitor + len(settings))
     for model, train in settings:
         hold("most_epochs", train.epochs)
-        n_images = train.epochs * catalogue.describe(train.dataset).n_train
-        hold("most_images", n_images * train.n_draws)  # each draw is decoded as an image is
+        hold("most_images", train.n_decodes(catalogue.describe(train.dataset).n_train))
         with torch.device("meta"):  # which counts, and makes nothing
             hold("most_weights", VAE(model).n_parameters)
     check_room(folder)

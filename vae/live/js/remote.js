@@ -8,7 +8,7 @@ import { WORKER } from "./worker_source.js";
  * @typedef {{decoder: ProgramHeader, encoder: ProgramHeader | null, weights: Record<string, Float32Array>, nClasses: number}} Networks
  *
  * @typedef {object} Listener
- * @property {(asker: Asker) => void} answered
+ * @property {(asker: Asker, ms: number) => void} answered ms: that the network ran
  * @property {(sentence: string) => void} failed the worker is gone for good
  */
 
@@ -80,8 +80,8 @@ export class Remote {
     this.worker.postMessage(question);
   }
 
-  /** @param {{outputs?: Float32Array[], problem?: string}} told */
-  take({ outputs, problem }) {
+  /** @param {{outputs?: Float32Array[], ms?: number, problem?: string}} told */
+  take({ outputs, ms = 0, problem }) {
     clearTimeout(this.timer);
     if (problem !== undefined || !outputs || !this.asked) {
       this.fail(problem ?? "an answer that nobody asked for");
@@ -91,7 +91,7 @@ export class Remote {
     this.answers.set(asker, { ...question, outputs });
     this.asked = null;
     this.next();
-    this.listener.answered(asker);
+    this.listener.answered(asker, ms);
   }
 
   /** @param {string} [why] */

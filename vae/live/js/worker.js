@@ -19,7 +19,9 @@ self.onmessage = ({ data }) => {
     const asked = /** @type {Network} */ (networks[network]);
     if ("label" in asked) asked.label = label;
     // Copies: the networks' own memory is used again.
-    self.postMessage({ outputs: asked.run(input, batch).map((output) => output.slice()) });
+    const start = performance.now();
+    const outputs = asked.run(input, batch).map((output) => output.slice());
+    self.postMessage({ outputs, ms: performance.now() - start });
   } catch (error) {
     self.postMessage({ problem: error instanceof Error ? error.message : String(error) });
   }

@@ -44,7 +44,7 @@ export class Thumb {
       if (!picture.resize(width, height)) continue;
       Object.assign(picture.canvas.style, { width: `${width}px`, height: `${height}px` });
     }
-    const mean = frames.timed(() => model.meanGiven(z, classes.labelAt(index)));
+    const mean = frames.timed(() => model.meanGiven(z, classes.labelAt(index)), model.remote !== null);
     if (mean) this.decoded.draw(mean, model.shape, smooth);
     let image = null;
     if (index !== null) {

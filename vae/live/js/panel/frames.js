@@ -24,8 +24,8 @@ export class Frames {
     /** @type {number | null} */
     this.eventTime = null;
     this.drawnAt = this.movedAt = 0;
-    /** @type {{on: boolean, drawn: boolean, updates: number, decode: number[], toCanvas: number[]}} */
-    this.stats = { on: false, drawn: false, updates: 0, decode: [], toCanvas: [] };
+    /** @type {{on: boolean, drawn: boolean, updates: number, images: number, decode: number[], toCanvas: number[]}} */
+    this.stats = { on: false, drawn: false, updates: 0, images: 0, decode: [], toCanvas: [] };
   }
 
   /**
@@ -89,13 +89,20 @@ export class Frames {
   /**
    * @template T
    * @param {() => T} decode
+   * @param {boolean} isAway a worker does it, and tells by `came`
    */
-  timed(decode) {
-    if (!this.stats.on) return decode();
+  timed(decode, isAway) {
+    if (!this.stats.on || isAway) return decode();
     const start = performance.now();
     const result = decode();
-    this.stats.decode.push(performance.now() - start);
+    this.came(performance.now() - start);
     return result;
+  }
+
+  /** A decode took so long. @param {number} ms */
+  came(ms) {
+    this.stats.images++;
+    if (this.stats.on) this.stats.decode.push(ms);
   }
 
   destroy() {

@@ -67,7 +67,7 @@ export class Machine {
 
   drawMean() {
     const { frames, scene, selection, settings } = this.shared;
-    const mean = frames.timed(() => scene.running.mean(selection.q.mu));
+    const mean = frames.timed(() => scene.running.mean(selection.q.mu), scene.running.remote !== null);
     if (mean) this.mean.draw(mean, scene.running.shape, settings.values.smooth);
   }
 }

@@ -169,7 +169,10 @@ export class Panel {
   /** What a model's worker tells. */
   listener() {
     return {
-      answered: (/** @type {Asker} */ asker) => this.frames.wake(asker),
+      answered: (/** @type {Asker} */ asker, /** @type {number} */ ms) => {
+        if (asker === "mean" || asker === "hover") this.frames.came(ms);
+        this.frames.wake(asker);
+      },
       failed: (/** @type {string} */ sentence) => {
         this.say(sentence);
         this.frames.wake("q", "hover", "tiles");
