@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vae.config import TrainConfig
 from vae.errors import UserError
 from vae.runs import checkpoint, folders, job, makers, queue
 from vae.runs.checkpoint import Run
@@ -16,7 +17,7 @@ from vae.ui import faults, frame, heading, policy, roles
 from vae.ui.results import loaded
 from vae.ui.session import selection
 from vae.ui.text import explained, nats, plain
-from vae.ui.train import charts, form, own_data
+from vae.ui.train import charts, form, objectives, own_data
 
 frame.require("pages/train.py")
 
@@ -25,7 +26,7 @@ FOLLOWED = "followed"  # the selected checkpoint that WATCHED last followed
 DELETED = "deleted"  # where the run lies that was deleted last
 PROBLEM = "problem"  # what could not be done, to be said after the rerun
 _MOST_NAMED = 3  # of the runs that one waits for
-VIEWS = ("Film", "Curves", "All runs")
+VIEWS = FILM, CURVES, ALL_RUNS, OBJECTIVES = ("Film", "Curves", "All runs", "Objectives")
 
 
 def main() -> None:
@@ -95,7 +96,7 @@ def bench() -> None:
         view = st.segmented_control(
             "View",
             VIEWS,
-            default=VIEWS[0],
+            default=FILM,
             required=True,
             key="train_view",
             persist_state="session",
@@ -103,7 +104,9 @@ def bench() -> None:
         run = next(run for run in runs if run.name == name)
         actions(run, states[name])
     run_every = 1.5 if active else None
-    if view == VIEWS[2]:
+    if view == OBJECTIVES:
+        by_objective(run, runs)
+    elif view == ALL_RUNS:
         faults.fragment(all_runs, run_every)(
             {name: status.state for name, status in states.items()}
         )
@@ -111,6 +114,36 @@ def bench() -> None:
         faults.fragment(watch, run_every)(run, states[name].state, view)
     if states[name].state == "finished":
         onward(run)
+
+
+def by_objective(run: Run, runs: list[Run]) -> None:
+    """What the same network came to by other objectives, and a way to train those that lack."""
+    st.markdown("**What does the bound cost?** The same network, trained by what it maximises.")
+    there = objectives.family(run, runs)
+    lacking = objectives.lacking(run, there)
+    if lacking and roles.may_change():
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            others = " and ".join(settings.objective for _, settings in lacking)
+            button(f"Train by {others}", "play_arrow", train_others, run, lacking)
+            st.caption("With the settings of this run, one after another", width="content")
+    if len(there) < 2:
+        st.caption(
+            "A network that differs in its objective alone will stand beside this one when its "
+            "training is finished."
+        )
+        return
+    objectives.show(run, there)
+
+
+def train_others(run: Run, lacking: list[tuple[str, TrainConfig]]) -> None:
+    wanted = [(run.model_config, settings) for _, settings in lacking]
+    policy.check_training(checkpoint.folder(), wanted, False, n_waiting())
+    for name, settings in lacking:
+        path = checkpoint.folder() / checkpoint.check_name(name)
+        checkpoint.check_free(path)
+        makers.mark(job.create(path, run.model_config, settings).path, roles.me())
+    queue.start_worker(checkpoint.folder())
+    st.toast("Waiting in the queue; All runs shows how far they are.")
 
 
 def choose_watched(names: list[str], is_training: bool) -> None:
@@ -204,7 +237,7 @@ def attempt(action: Callable[..., None], *arguments: Any) -> None:
 
     def allowed() -> None:
         roles.check()
-        if action is not form.start_from:  # which takes the settings of anybody's run
+        if action not in (form.start_from, train_others):  # which take anybody's settings
             roles.check_alter(getattr(arguments[0], "path", arguments[0]))
         action(*arguments)
 
@@ -258,7 +291,7 @@ def watch(run: Run, state_before: str, view: str) -> None:
     try:
         rows = loaded.metrics(run)
         progress(run, status, rows)
-        if view == VIEWS[0]:
+        if view == FILM:
             charts.film(run)
         else:
             charts.curves({run.name: rows})

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from vae.ui.results.store import RESULTS
 
 PAGES = ("explore", "points", "traverse", "train", "inference", "diagnose", "compare")
-VIEWS = ("Film", "Curves", "All runs")  # of Train
+VIEWS = ("Film", "Curves", "All runs", "Objectives")  # of Train
 
 BY_FILE: dict[str, list[Attack]] = {}
 for _name, _attack in ATTACKS:

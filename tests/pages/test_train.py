@@ -1,6 +1,7 @@
 """The Train page's form without a browser: what it refuses, and in which words."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from vae import config
 from vae.config import ModelConfig, TrainConfig
-from vae.data import builtin
+from vae.data import builtin, catalogue
+from vae.inference import evidence
 from vae.runs import checkpoint, queue
 from vae.runs.status import read_status
 from vae.ui.results import waiting
@@ -356,3 +358,43 @@ def test_a_download_shows_how_far_it_is(train, monkeypatch, tmp_path):
     assert any("the network went away" in error for error in errors)
     text = next(text for share, text in shown if share == 0.5).replace("\\", "")
     assert text.startswith("Fetching KMNIST: 10.6 of 21.2 MB")
+
+
+def test_other_objectives_are_trained_from_a_button_and_stand_side_by_side(
+    train, checkpoints, tiny_run, started
+):
+    train.segmented_control(key="train_view").set_value("Objectives").run()
+    assert not train.exception
+    assert len(train.get("plotly_chart")) == 0
+    button = next(b for b in train.button if b.label == "Train by iwae and evidence")
+    button.click().run()
+    assert started == ["worker"]
+    made = {
+        name: checkpoint.open_run(checkpoints / name) for name in ("tiny-iwae", "tiny-evidence")
+    }
+    for name, run in made.items():
+        assert run.train_config.objective == name.removeprefix("tiny-")
+        shutil.rmtree(run.path)
+    for name, kind in (("a", "iwae"), ("b", "evidence")):
+        run = tiny_run(checkpoints / name, objective=kind, lattice_points=64)
+        model, data = run.load_model(), catalogue.load("digits")
+        checkpoint.save_evidence(run, evidence.exact(model, data))
+    train.run()
+    assert not train.exception
+    assert list(train.dataframe[0].value["objective"]) == ["elbo", "iwae", "evidence"]
+    assert len(train.get("plotly_chart")) == 4  # three maps and the plane
+    assert not any("Trained by the bound" in text.value for text in train.markdown)
+    labels = [b.label for b in train.button]
+    assert sum("Compute log p(x)" in label for label in labels) == 1  # of the run itself
+    run = checkpoint.open_run(checkpoints / "tiny")
+    checkpoint.save_evidence(run, evidence.exact(run.load_model(), catalogue.load("digits")))
+    train.run()
+    assert any("Trained by the bound" in text.value for text in train.markdown)
+    assert not any(b.label.startswith("Train by") for b in train.button)
+
+
+def test_what_no_objective_can_integrate_is_not_offered(app, checkpoints, tiny_run):
+    tiny_run(checkpoints / "three", latent_dim=3)
+    page = app.run().switch_page("pages/train.py").run()
+    page.segmented_control(key="train_view").set_value("Objectives").run()
+    assert [b.label for b in page.button if b.label.startswith("Train by")] == ["Train by iwae"]

@@ -1,0 +1,154 @@
+"""The same network by several objectives, side by side: what the bound costs."""
+
+import dataclasses
+
+import streamlit as st
+
+from vae.analysis import objectives
+from vae.analysis.axes import Projection
+from vae.analysis.objectives import Outcome
+from vae.config import BEST, ELBO, EVIDENCE, IWAE, TrainConfig
+from vae.core.lattice import MOST_DIMENSIONS
+from vae.errors import UserError
+from vae.figures import explore as figures
+from vae.figures import training
+from vae.runs.checkpoint import Run
+from vae.runs.status import read_status
+from vae.ui import charts, projection, tables
+from vae.ui.results import evidence, loaded
+from vae.ui.results.store import RESULTS
+from vae.ui.text import explained, nats, plain
+from vae.ui.view import View, seen_through
+
+SHOWN = {  # in this order, with what a map is headed by
+    ELBO: "the bound, elbo",
+    IWAE: "the importance-weighted bound, iwae",
+    EVIDENCE: "log p(x) itself, evidence",
+    BEST: "log p(x), then the bound: best",
+}
+_HEIGHT = 300
+
+
+def family(run: Run, runs: list[Run]) -> dict[str, Run]:
+    """The finished runs that differ from this one in the objective alone, by objective.
+
+    Of several of one objective the run itself, or the first by name.
+    """
+    found: dict[str, Run] = {}
+    for other in [run, *sorted(runs, key=lambda run: run.name)]:
+        if (
+            other.model_config == run.model_config
+            and objectives.differ_in_objective_alone(run.train_config, other.train_config)
+            and (other == run or read_status(other.path).state == "finished")
+        ):
+            found.setdefault(other.train_config.objective, other)
+    return {name: found[name] for name in SHOWN if name in found}
+
+
+def lacking(run: Run, there: dict[str, Run]) -> list[tuple[str, TrainConfig]]:
+    """The names and settings of the runs that the family lacks, but for best."""
+    made = []
+    for objective in (ELBO, IWAE, EVIDENCE):
+        if objective in there:
+            continue
+        if objective == EVIDENCE and run.model_config.latent_dim > MOST_DIMENSIONS:
+            continue
+        try:
+            settings = dataclasses.replace(run.train_config, objective=objective)
+        except UserError:  # as with beta, or under a condition
+            continue
+        made.append((f"{run.name}-{objective}", settings))
+    return made
+
+
+def show(run: Run, there: dict[str, Run]) -> None:
+    """The terms of each, the maps, the plane of rate and distortion, and a paragraph."""
+    views: dict[str, View] = {}
+    for objective, of_it in there.items():
+        try:
+            views[objective] = seen_through(of_it, run.train_config.held_out_dataset, "test")
+        except UserError as error:
+            st.error(f"{plain(of_it.name)} cannot be shown: {explained(error)}")
+    outcomes = [_outcome(view) for view in views.values()]
+    _table(views, outcomes)
+    if text := objectives.in_words(outcomes):
+        st.markdown(text)
+    for view in views.values():
+        if evidence.found(view) is None:
+            st.caption(f"{plain(view.run.name)}:")
+            evidence.offer(view, f"objectives_{view.run.name}")
+    columns = st.columns(max(2, len(views)), gap="small")
+    for column, (objective, view) in zip(columns, views.items(), strict=False):
+        with column:
+            _map(objective, view)
+    histories = {view.run.name: loaded.metrics(view.run) for view in views.values()}
+    charts.chart(
+        training.rate_distortion(histories, height=380),
+        key="objectives_plane",
+        alt="Recon against KL, epoch by epoch, of each objective",
+    )
+    st.caption(
+        "Held-out recon against KL, epoch by epoch, ending at the large dot. An encoder that is "
+        "trained beside log p(x) covers the posterior and is far from the bound, until its own "
+        "epochs begin."
+    )
+
+
+def _outcome(view: View) -> Outcome:
+    known = evidence.found(view)
+    return RESULTS.make(
+        ("outcome of an objective", view.key, known is None),
+        lambda: objectives.outcome(_train_config(view), view.embedding, known),
+    )
+
+
+def _train_config(view: View) -> TrainConfig:
+    assert isinstance(view.run, Run)
+    return view.run.train_config
+
+
+def _table(views: dict[str, View], outcomes: list[Outcome]) -> None:
+    rows = [
+        {
+            "objective": found.objective,
+            "run": view.run.name,
+            "-log p(x)": found.neg_log_px,
+            "gap": found.gap,
+            "-ELBO": found.neg_elbo,
+            "recon": found.recon,
+            "KL": found.kl,
+            "fills": 100 * found.area,
+        }
+        for view, found in zip(views.values(), outcomes, strict=True)
+    ]
+    st.dataframe(
+        rows,
+        key="objectives",
+        hide_index=True,
+        column_config={
+            **tables.in_nats(["-log p(x)", "gap", "-ELBO", "recon", "KL"]),
+            "fills": st.column_config.NumberColumn(
+                "q(z) fills",
+                format="%.0f %%",
+                help="The share of the prior's mass: exp(-KL(q(z), p(z)))",
+            ),
+        },
+    )
+
+
+def _map(objective: str, view: View) -> None:
+    axes: Projection = projection.plane(view.embedding)
+    st.markdown(f"**{SHOWN[objective]}**: -ELBO {nats(view.embedding.means()['neg_elbo'])}")
+    figure = charts.kept(
+        f"objective {objective}",
+        lambda: figures.latent_map(
+            view.embedding,
+            axes.of(view.embedding.mu),
+            "label",
+            axes.titles,
+            axes.prior_centre,
+            height=_HEIGHT,
+        ).update_layout(showlegend=False),
+        *(view.embedding.mu, axes.titles),
+    )
+    charts.chart(figure, key=f"objective_{objective}", alt=f"The latent map by {SHOWN[objective]}")
