@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vae.config import TrainConfig
+from vae.config import ELBO, TrainConfig
 from vae.errors import UserError
 from vae.runs import checkpoint, folders, job, makers, queue
 from vae.runs.checkpoint import Run
@@ -323,6 +323,8 @@ def progress(run: Run, status: Status, rows: list[dict]) -> None:
     if not held_out or terms is None:
         return
     last = held_out[-1]
+    if run.train_config.objective != ELBO:
+        st.caption(f"Trained {plain(run.train_config.made_by)}.")
     columns = st.columns(6, gap="small", vertical_alignment="bottom")
     columns[0].metric("held-out -ELBO, nats", nats(terms.neg_elbo))
     columns[1].metric("recon, nats", nats(terms.recon))

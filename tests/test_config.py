@@ -317,3 +317,16 @@ def test_each_objective_has_an_epoch_at_least(epochs, share, evidence):
     expected = evidence * 10 * 8192 + (epochs - evidence) * 1000
     assert train.n_decodes(1000) == expected
     assert TrainConfig("digits", epochs, objective="iwae").n_decodes(1000) == 5 * epochs * 1000
+
+
+def test_a_training_says_which_objective_made_which_part():
+    for objective, said in (
+        ("elbo", "by the ELBO"),
+        ("iwae", "by the importance-weighted bound, K = 5"),
+        ("evidence", "decoder by log p(x) over a lattice of 8,192 points for 8 epochs, then the "
+         "encoder alone by the ELBO for 2"),
+        ("best", "decoder by log p(x) over a lattice of 8,192 points for 8 epochs, then both by "
+         "the ELBO for 2"),
+    ):  # fmt: skip
+        assert TrainConfig("digits", 10, objective=objective).made_by == said
+    assert TrainConfig("digits", 10, beta=4.0).made_by == "by the bound with β = 4"

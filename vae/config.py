@@ -409,7 +409,7 @@ class TrainConfig:
         "What is maximised: elbo, the bound of equation (6); iwae, the importance-weighted bound "
         "over K draws, which is tighter; evidence, for k = 1 or 2, log p(x) itself, by a lattice "
         "over the latent space, and then the elbo over the encoder alone; best, evidence and then "
-        "the elbo over both.",
+        "the elbo over both. An epoch of the last two takes several times as long.",
         label="Objective",
         group=GROUPS[2],
         choices=OBJECTIVES,
@@ -489,6 +489,21 @@ class TrainConfig:
     def n_draws(self) -> int:
         """How many draws of z the loss takes for each image."""
         return self.importance_samples if self.objective == IWAE else 1
+
+    @property
+    def made_by(self) -> str:
+        """Which objective made which part of the model, in words."""
+        if self.objective == IWAE:
+            return f"by the importance-weighted bound, K = {self.importance_samples}"
+        if not self.integrates:
+            return "by the ELBO" if self.beta == 1 else f"by the bound with β = {self.beta:g}"
+        first, rest = self.evidence_epochs, self.epochs - self.evidence_epochs
+        decoder = (
+            f"decoder by log p(x) over a lattice of {self.lattice_points:,} points for {first} "
+            f"epoch{'s' * (first > 1)}"
+        )
+        of = "the encoder alone" if self.objective == EVIDENCE else "both"
+        return f"{decoder}, then {of} by the ELBO for {rest}"
 
     def n_decodes(self, n_train: int) -> int:
         """How many images are decoded in all, at most, for so many training images."""

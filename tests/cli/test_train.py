@@ -77,7 +77,7 @@ def test_train_passes_every_option_on(vae, checkpoints, tmp_path):
         "schedule": "constant",
         "objective": "elbo",
         "importance_samples": 5,
-        "lattice_points": 8192,
+        "lattice_points": 1024,
         "elbo_share": 0.25,
         "beta": 4.0,
         "kl_warmup": 0.5,

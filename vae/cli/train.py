@@ -12,7 +12,7 @@ import torch
 
 from vae import config
 from vae.cli.common import DEVICE, FOLDER, Commands, progress_bar, show
-from vae.config import ModelConfig, TrainConfig
+from vae.config import ELBO, ModelConfig, TrainConfig
 from vae.data import catalogue
 from vae.errors import UserError
 from vae.runs import checkpoint, job, queue
@@ -142,7 +142,11 @@ def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begi
     given: dict[str, Any] = {k: v for k, v in vars(options).items() if v is not None}
     source = catalogue.describe(given.setdefault("dataset", "digits"))
     model, train = presets.preset(
-        options.preset or "quick", source.n_train, options.family or "mlp", options.batch_size
+        options.preset or "quick",
+        source.n_train,
+        options.family or "mlp",
+        options.batch_size,
+        options.objective or ELBO,
     )
     if options.hidden is not None:
         given["hidden"] = config.parse_hidden(options.hidden)

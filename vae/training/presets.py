@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vae.config import check_choice
+from vae.config import BEST, ELBO, EVIDENCE, check_choice
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,8 @@ class Preset:
         hidden, conv: layers for the families "mlp" and "conv".
         n_images: training images read in all, each epoch anew, of a large data set.
         n_steps: steps in all for a small one.
+        lattice_points: of the objectives that integrate; 16 batches for a small data set.
+        fewer: how many times fewer images these objectives read: their epochs take longer.
         train: other settings of TrainConfig.
     """
 
@@ -25,6 +27,8 @@ class Preset:
     conv: tuple[int, ...]
     n_images: int
     n_steps: int
+    lattice_points: int
+    fewer: float
     train: dict[str, Any]
 
 
@@ -37,6 +41,8 @@ PRESETS = {
         conv=(32, 64),
         n_images=1_080_000,
         n_steps=4500,
+        lattice_points=2048,
+        fewer=2.0,
         train={"batch_size": 256, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
     ),
     "standard": Preset(
@@ -47,6 +53,8 @@ PRESETS = {
         conv=(32, 64),
         n_images=3_600_000,
         n_steps=9000,
+        lattice_points=4096,
+        fewer=2.5,
         train={"batch_size": 512, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
     ),
     "best": Preset(
@@ -57,6 +65,8 @@ PRESETS = {
         conv=(32, 64, 128),
         n_images=19_200_000,
         n_steps=18000,
+        lattice_points=8192,
+        fewer=3.0,
         train={
             "batch_size": 512,
             "learning_rate": 2e-3,
@@ -71,7 +81,11 @@ _SMALL_BATCH = 64
 
 
 def preset(
-    name: str, n_train: int, family: str = "mlp", batch_size: int | None = None
+    name: str,
+    n_train: int,
+    family: str = "mlp",
+    batch_size: int | None = None,
+    objective: str = ELBO,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of a preset for a data set of that size: for ModelConfig, and for TrainConfig.
 
@@ -80,6 +94,7 @@ def preset(
         n_train: training images.
         family: of the network.
         batch_size: another one than the preset's; as many images are read.
+        objective: what is to be maximised.
 
     Raises:
         ConfigError: no such preset.
@@ -89,7 +104,10 @@ def preset(
     batch = _SMALL_BATCH if small else found.train["batch_size"]
     n_images = found.n_steps * batch if small else found.n_images
     hidden = found.conv if family == "conv" else (256, 256, 128) if small else found.hidden
+    if objective in (EVIDENCE, BEST):
+        n_images = round(n_images / found.fewer)
     train = found.train | {
+        "lattice_points": 16 * _SMALL_BATCH if small else found.lattice_points,
         "batch_size": batch if batch_size is None else batch_size,
         "epochs": max(1, min(1000, round(n_images / n_train))),
         # Small layers spend longer on the conversions than they save.
