@@ -23,7 +23,7 @@ class Terms(NamedTuple):
 
     Attributes:
         eta: the natural parameter of each pixel, shape (..., n_pixels).
-        A: the log-normaliser, shape (...), float64, in nats.
+        A: the log-normaliser, shape (...), in nats; float64 unless asked for otherwise.
     """
 
     eta: Tensor
@@ -38,10 +38,10 @@ class Bernoulli(nn.Module):
         # x*l - softplus(l) is x log p + (1 - x) log(1 - p) with no logarithm of a tiny number.
         return x * logits - F.softplus(logits)
 
-    def terms(self, logits: Tensor) -> Terms:
+    def terms(self, logits: Tensor, dtype: torch.dtype = torch.float64) -> Terms:
         """Of raw outputs (..., C, H, W)."""
         # softplus(l) = -log sigmoid(-l), which runs faster.
-        return Terms(logits.flatten(-3), -_pixel_sum(F.logsigmoid(-logits)))
+        return Terms(logits.flatten(-3), -_pixel_sum(F.logsigmoid(-logits), dtype))
 
     def base(self, x: Tensor) -> Tensor:
         """b(x) of images (..., C, H, W), shape (...), float64."""
@@ -59,9 +59,9 @@ class ContinuousBernoulli(nn.Module):
         """log density of each pixel; x and logits broadcast, (..., C, H, W), nats."""
         return x * logits - self._log_partition(logits)
 
-    def terms(self, logits: Tensor) -> Terms:
+    def terms(self, logits: Tensor, dtype: torch.dtype = torch.float64) -> Terms:
         """Of raw outputs (..., C, H, W)."""
-        return Terms(logits.flatten(-3), _pixel_sum(self._log_partition(logits)))
+        return Terms(logits.flatten(-3), _pixel_sum(self._log_partition(logits), dtype))
 
     def base(self, x: Tensor) -> Tensor:
         """b(x) of images (..., C, H, W), shape (...), float64."""
@@ -101,8 +101,8 @@ class Gaussian(nn.Module):
         squared = (x - x_mean).square() * torch.exp(-self.logvar_x)
         return -(LOG_2PI + self.logvar_x + squared) / 2
 
-    def terms(self, x_mean: Tensor) -> Terms:
-        """Of raw outputs (..., C, H, W)."""
+    def terms(self, x_mean: Tensor, dtype: torch.dtype = torch.float64) -> Terms:
+        """Of raw outputs (..., C, H, W); both float64 always: they are large, and nearly equal."""
         precision = torch.exp(-self.logvar_x.double())
         x_mean = x_mean.flatten(-3).double()
         return Terms(x_mean * precision, x_mean.square().sum(-1) * precision / 2)
@@ -118,8 +118,8 @@ class Gaussian(nn.Module):
         return x_mean
 
 
-def _pixel_sum(values: Tensor) -> Tensor:
-    return values.flatten(-3).sum(-1, dtype=torch.float64)
+def _pixel_sum(values: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    return values.flatten(-3).sum(-1, dtype=dtype)
 
 
 _BY_NAME = {

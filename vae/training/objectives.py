@@ -22,6 +22,9 @@ MOST_NUMBERS = 2**28
 _MOST_PAIRS = 2**27
 # In the loss: a standard deviation of 150 where the prior has 1.
 _MOST_LOGVAR = 10.0
+# An encoder is drawn to a peak that is so many nats better, by so many nats for each width that it
+# is away: enough to leave a peak, and without a slope like that of a narrow q.
+_CLEARLY, _PULL, _PULL_WIDTH = 2.0, 30.0, 0.3
 _LATTICE_AT_ONCE = (
     2**23
 )  # pixels of lattice points; of more the layers are run anew on the way back
@@ -54,7 +57,8 @@ class Loss(nn.Module):
         beta: float,
         batch: int,
         labels: Tensor,
-        z: Tensor | None = None,
+        lattice: Tensor | None = None,
+        integrates: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """The objective with weight beta on the KL, and the sums of recon and KL.
 
@@ -62,9 +66,11 @@ class Loss(nn.Module):
         bound of Burda, Grosse & Salakhutdinov (2016), equation 8:
         -log (1/K) sum_k p(x|z_k) (p(z_k) / q(z_k|x))^beta; recon and KL are those of q, as always.
 
-        With a lattice it is -log (1/M) sum_m p(x|z_m) for the decoder, and for the encoder the
+        Where it integrates it is -log (1/M) sum_m p(x|z_m) for the decoder, and for the encoder the
         cross-entropy -sum_m r_m log q(z_m|x), where r_m is the share of p(z|x) at z_m: so q covers
-        the posterior (Bornschein & Bengio, 2015, the wake phase of q).
+        the posterior (Bornschein & Bengio, 2015, the wake phase of q). Else a lattice shows the
+        encoder a peak that explains the image better than q does, and it is drawn there: a bound
+        alone stays with the peak that it has.
 
         Args:
             read: what the encoder reads of this process's images, (B, C, H, W); B may be 0.
@@ -73,7 +79,8 @@ class Loss(nn.Module):
             beta: the weight.
             batch: images in the whole batch.
             labels: of a model with a condition, int64, (B,), each a class that it has.
-            z: the points of a lattice of the prior, (M, D); none for a bound.
+            lattice: points of the prior, (M, D), if there are any.
+            integrates: whether log p(x) is the objective, over the lattice.
 
         Returns:
             This process's part of the batch's mean loss times the number of processes (whose
@@ -83,7 +90,6 @@ class Loss(nn.Module):
         if n := model.config.n_classes:
             # Not by F.one_hot, which asks the device whether the labels fit: they were checked.
             model = model.under((labels[:, None] == torch.arange(n, device=labels.device)).float())
-        lattice = z
         low = torch.autocast(
             read.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
         )
@@ -94,7 +100,7 @@ class Loss(nn.Module):
         K = eps.shape[1]
         # One draw is one batch, as a network is used to.
         z = gaussian.reparameterise(mu, logvar, eps[:, 0] if K == 1 else eps.transpose(0, 1))
-        with low, torch.set_grad_enabled(lattice is None and torch.is_grad_enabled()):
+        with low, torch.set_grad_enabled(torch.is_grad_enabled() and not integrates):
             raw = model.decode(z)
         log_px = model.likelihood.log_prob(target, raw.float())  # of each pixel
         recon = -log_px.sum() / K
@@ -107,8 +113,11 @@ class Loss(nn.Module):
             log_ratio = gaussian.standard_normal_log_prob(z) - gaussian.log_prob(z, mu, logvar)
             log_w = log_px.flatten(-3).sum(-1) + beta * log_ratio  # (K, B)
             loss = (math.log(K) - log_w.logsumexp(0)).sum()
-        if lattice is not None:
+        if lattice is not None and integrates:
             loss = self._evidence_loss(target, lattice, mu, logvar, low)
+        elif lattice is not None:
+            own = log_px.detach().flatten(-3).sum(-1).reshape(-1, len(mu)).mean(0)
+            loss = loss + self._pull(target, lattice, mu, own, low)
         loss = loss * (distributed.size() / batch)
         return loss, torch.stack([recon.detach(), kl_of_dims.detach().sum()])
 
@@ -116,29 +125,49 @@ class Loss(nn.Module):
         self, target: Tensor, lattice: Tensor, mu: Tensor, logvar: Tensor, low: torch.autocast
     ) -> Tensor:
         """-log p(x) over a lattice (M, D), and the cross-entropy of q; the sum over images."""
-        model, M = self.model, len(lattice)
-        pixels = target.flatten(1)  # (B, N)
-
-        def held_against(z: Tensor) -> Tensor:  # (m, D) -> log p(x|z) - b(x), (B, m)
-            with low:
-                raw = model.decode(z)
-            eta, A = model.likelihood.terms(raw.float())
-            with low:
-                products = pixels.to(eta.dtype) @ eta.T
-            # Of densities the two are large, and close to each other.
-            return (products - A if eta.dtype == A.dtype else products.float() - A.float()).float()
-
-        parts = lattice.split(max(1, _LATTICE_AT_ONCE // pixels.shape[1]))
-        if len(parts) == 1:
-            log_w = held_against(lattice)
-        else:
-            log_w = torch.cat([checkpoint(held_against, z, use_reentrant=False) for z in parts], 1)
-        log_px = log_w.logsumexp(1) - math.log(M) + model.likelihood.base(target).float()
+        log_w = self._log_px_given(lattice, target, low)  # (B, M)
+        log_px = log_w.logsumexp(1) - math.log(len(lattice))
         share = log_w.detach().softmax(1)  # of p(z|x), (B, M)
         mean, square = share @ lattice, share @ lattice.square()  # (B, D)
         away = (square - 2 * mu * mean + mu.square()) * torch.exp(-logvar)
         cross_entropy = (gaussian.LOG_2PI + logvar + away) / 2
         return cross_entropy.sum() - log_px.sum()
+
+    @torch.no_grad()
+    def _peak(
+        self, target: Tensor, lattice: Tensor, own: Tensor, low: torch.autocast
+    ) -> tuple[Tensor, Tensor]:
+        """The lattice point with the highest p(x|z), (B, D), and whether it is clearly better than
+        q's own draws, whose mean log p(x|z) is `own`, (B,)."""
+        best, at = self._log_px_given(lattice, target, low).max(1)
+        return lattice[at], best > own + _CLEARLY
+
+    def _pull(
+        self, target: Tensor, lattice: Tensor, mu: Tensor, own: Tensor, low: torch.autocast
+    ) -> Tensor:
+        """What an encoder pays for a peak that is not the highest; the sum over images."""
+        peak, is_better = self._peak(target, lattice, own, low)
+        away = ((peak - mu) / _PULL_WIDTH).square().sum(1)
+        return (_PULL * is_better * (1 + away).sqrt()).sum()
+
+    def _log_px_given(self, lattice: Tensor, target: Tensor, low: torch.autocast) -> Tensor:
+        """log p(x|z) of each image at each point, (B, M)."""
+        pixels = target.flatten(1)  # (B, N)
+
+        def held_against(z: Tensor) -> Tensor:  # (m, D) -> (B, m), without b(x)
+            with low:
+                raw = self.model.decode(z)
+            eta, A = self.model.likelihood.terms(raw.float(), torch.float32)
+            with low:
+                products = pixels.to(eta.dtype) @ eta.T
+            return (products.to(A.dtype) - A).float()
+
+        parts = lattice.split(max(1, _LATTICE_AT_ONCE // pixels.shape[1]))
+        if len(parts) == 1:
+            log_px = held_against(lattice)
+        else:
+            log_px = torch.cat([checkpoint(held_against, z, use_reentrant=False) for z in parts], 1)
+        return log_px + self.model.likelihood.base(target).float()[:, None]
 
 
 def check_objective(model: ModelConfig, train: TrainConfig, n_train: int) -> None:

@@ -209,12 +209,13 @@ class Trainer:
             if config.binarise == "all":
                 target = read
             eps = gaussian.draw((len(rows), config.n_draws, D), self._draws)
-            z = self._lattice(step) if self.is_integrating else None
+            points = self._lattice(step) if config.integrates else None
             labels = self._train_labels.index_select(0, rows)
             read, target, eps, labels = map(distributed.share, (read, target, eps, labels))
             with distributed.peers():
+                images = to_unit(read), to_unit(target)
                 loss, terms = self._loss(
-                    to_unit(read), to_unit(target), eps, beta, len(rows), labels, z
+                    *images, eps, beta, len(rows), labels, points, self.is_integrating
                 )
                 self._optimiser.zero_grad()
                 loss.backward()
@@ -263,10 +264,13 @@ class Trainer:
         )
 
     def _lattice(self, step: int) -> Tensor:
-        """The lattice of a step, shifted anew: its points become four times as many on the way."""
+        """The lattice of a step, shifted anew.
+
+        While it integrates the points become four times as many; to look for peaks, fewer do.
+        """
         config, D = self.config, self.model.config.latent_dim
         done = step / (config.evidence_epochs * self.steps_per_epoch)
-        n_points = round(config.lattice_points * 4 ** (done - 1))
+        n_points = round(config.lattice_points * 4 ** (done - 1 if self.is_integrating else -1))
         shift = torch.rand(D, generator=self._draws, device=self.device)
         return lattice(max(1, n_points), D, shift).to(self.device)
 
