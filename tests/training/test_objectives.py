@@ -267,3 +267,30 @@ def test_a_likelihood_that_is_no_number_ends_the_training_with_a_sentence():
         next(model.decoder.parameters()).fill_(1e38)
     with pytest.raises(NonFiniteLoss, match="epoch 1, step 1"):
         train(model, config(2, **TWO_PARTS), digits(64))
+
+
+def test_beside_a_lattice_the_bound_draws_the_encoder_to_a_better_peak():
+    # Logits of 8 z1: an image of ones is explained on the right alone, and q is on the left.
+    model = make(hidden=())
+    linear = model.decoder.body[0]
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()
+        linear.weight[:, 0] = 8.0
+        model.encoder.mu.bias.copy_(torch.tensor([-1.0, 0.5]))
+        model.encoder.logvar.bias.fill_(-20)
+    settings = config(2, **TWO_PARTS)
+    x = torch.ones(3, 1, 8, 8)
+    x[2] = 0  # which q explains as it should
+    points = torch.tensor([[2.0, 0.0], [0.0, 0.0], [-2.0, 0.0]])
+    rest = x, torch.zeros(3, 1, 2), 1.0, 3, torch.zeros(3, dtype=torch.int64)
+    loss = objectives.Loss(model, settings)
+    without, _ = loss(x, *rest)
+    with_it, terms = loss(x, *rest, points)
+    expected = 2 * 30 * math.sqrt(1 + (3**2 + 0.5**2) / 0.3**2) / 3
+    assert (with_it - without).item() == pytest.approx(expected, rel=1e-3)
+    model.zero_grad()
+    (with_it - without).backward()
+    assert model.encoder.mu.bias.grad[0] < 0  # a step goes to the right
+    assert linear.weight.grad.abs().max() == 0  # and the decoder is left alone
+    assert torch.equal(terms, loss(x, *rest)[1])

@@ -126,6 +126,8 @@ class Loss(nn.Module):
     ) -> Tensor:
         """-log p(x) over a lattice (M, D), and the cross-entropy of q; the sum over images."""
         log_w = self._log_px_given(lattice, target, low)  # (B, M)
+        # What weighs less than e^-60 would become a denormal number, with which a CPU is slow.
+        log_w = log_w.maximum(log_w.detach().amax(1, keepdim=True) - 60)
         log_px = log_w.logsumexp(1) - math.log(len(lattice))
         share = log_w.detach().softmax(1)  # of p(z|x), (B, M)
         mean, square = share @ lattice, share @ lattice.square()  # (B, D)
