@@ -116,7 +116,7 @@ class Loss(nn.Module):
         if lattice is not None and integrates:
             loss = self._evidence_loss(target, lattice, mu, logvar, low)
         elif lattice is not None:
-            own = log_px.detach().flatten(-3).sum(-1).reshape(-1, len(mu)).mean(0)
+            own = log_px.detach().flatten(1).sum(1)  # of the one draw
             loss = loss + self._pull(target, lattice, mu, own, low)
         loss = loss * (distributed.size() / batch)
         return loss, torch.stack([recon.detach(), kl_of_dims.detach().sum()])
@@ -135,22 +135,17 @@ class Loss(nn.Module):
         cross_entropy = (gaussian.LOG_2PI + logvar + away) / 2
         return cross_entropy.sum() - log_px.sum()
 
-    @torch.no_grad()
-    def _peak(
-        self, target: Tensor, lattice: Tensor, own: Tensor, low: torch.autocast
-    ) -> tuple[Tensor, Tensor]:
-        """The lattice point with the highest p(x|z), (B, D), and whether it is clearly better than
-        q's own draws, whose mean log p(x|z) is `own`, (B,)."""
-        best, at = self._log_px_given(lattice, target, low).max(1)
-        return lattice[at], best > own + _CLEARLY
-
     def _pull(
         self, target: Tensor, lattice: Tensor, mu: Tensor, own: Tensor, low: torch.autocast
     ) -> Tensor:
-        """What an encoder pays for a peak that is not the highest; the sum over images."""
-        peak, is_better = self._peak(target, lattice, own, low)
-        away = ((peak - mu) / _PULL_WIDTH).square().sum(1)
-        return (_PULL * is_better * (1 + away).sqrt()).sum()
+        """What an encoder pays where a lattice point explains an image clearly better than q does.
+
+        `own` is log p(x|z) of q's draw, (B,); the result is the sum over images.
+        """
+        with torch.no_grad():
+            best, at = self._log_px_given(lattice, target, low).max(1)
+        away = ((lattice[at] - mu) / _PULL_WIDTH).square().sum(1)
+        return (_PULL * (best > own + _CLEARLY) * (1 + away).sqrt()).sum()
 
     def _log_px_given(self, lattice: Tensor, target: Tensor, low: torch.autocast) -> Tensor:
         """log p(x|z) of each image at each point, (B, M)."""
