@@ -23,7 +23,7 @@ def small(latent_dim: int) -> ModelConfig:
 @pytest.fixture
 def data():
     train, test = catalogue.load("digits", "train"), catalogue.load("digits", "test")
-    return train.first(400), test.first(60)
+    return train.first(400), test.first(30)
 
 
 @pytest.fixture
