@@ -5,9 +5,11 @@ from importlib import import_module
 from pathlib import Path
 
 from vae.cli.common import Commands
+from vae.config import ELBO, OBJECTIVES
 from vae.errors import UserError
+from vae.training import presets
 
-_WHAT = ("train", "live", "busy", "inference", "classroom", "opening", "wild")
+_WHAT = ("train", "record", "live", "busy", "inference", "classroom", "opening", "wild")
 
 
 def add(commands: Commands) -> None:
@@ -17,8 +19,9 @@ def add(commands: Commands) -> None:
         _bench,
         "measure, against a baseline in the same run",
         "train: images per second of our loop, of the textbook's, and of the matrix products "
-        "alone. live: what a dragging hand sees in a real Chromium, the server-side slider and "
-        "the bare decode in torch beside it. busy: the same hand, and page switches, while a "
+        "alone. record: seconds until presets reach given bounds on held-out images. live: what a "
+        "dragging hand sees in a real Chromium, the server-side slider and the bare decode in "
+        "torch beside it. busy: the same hand, and page switches, while a "
         "training runs. Those two need tests/requirements.txt and a Chromium. inference: the exact "
         "posterior against the points, the grid's nodes, and importance sampling. classroom: "
         "many visitors at one server, and phones that fetch a class page. opening: from the "
@@ -55,6 +58,32 @@ def add(commands: Commands) -> None:
     bench.add_argument(
         "--phones", type=int, default=0, metavar="N", help="classroom: that fetch a class page"
     )
+    bench.add_argument("--dataset", default="mnist", metavar="NAME", help="record: what is learnt")
+    bench.add_argument(
+        "--preset",
+        nargs="+",
+        metavar="NAME",
+        help=f"record: some of {', '.join(presets.PRESETS)} [all]",
+    )
+    bench.add_argument(
+        "--objective",
+        nargs="+",
+        default=[ELBO],
+        choices=OBJECTIVES,
+        metavar="NAME",
+        help=f"record: some of {', '.join(OBJECTIVES)} [{ELBO}]",
+    )
+    bench.add_argument(
+        "--latent-dim", type=int, default=2, metavar="K", help="record: dimensions of z [2]"
+    )
+    for name, bound in (("elbo", "-ELBO"), ("evidence", "-log p(x)")):
+        bench.add_argument(
+            f"--{name}",
+            nargs="+",
+            type=float,
+            metavar="NATS",
+            help=f"record: what {bound} shall fall to [for mnist a few]",
+        )
     bench.add_argument("--json", action="store_true", help="print one JSON object a row")
 
 
@@ -66,6 +95,10 @@ def _bench(options: argparse.Namespace) -> None:
         raise UserError(f"--phones (={options.phones}) must be at least 0")
     main = import_module(f"vae.bench.{options.what}").main
     more = {
+        "record": (
+            *(options.dataset, options.preset, options.latent_dim),
+            *(options.elbo, options.evidence, options.objective),
+        ),
         "inference": (options.plot,),
         "classroom": (options.visitors, options.repeats, options.servers, options.phones),
         "opening": (options.folder,),
