@@ -22,10 +22,10 @@ from vae.ui.text import explained, nats, plain
 from vae.ui.view import View, seen_through
 
 SHOWN = {  # in this order, with what a map is headed by
-    ELBO: "the bound, elbo",
-    IWAE: "the importance-weighted bound, iwae",
-    EVIDENCE: "log p(x) itself, evidence",
-    BEST: "log p(x), then the bound: best",
+    ELBO: "The bound",
+    IWAE: "The weighted bound",
+    EVIDENCE: "log p(x) itself",
+    BEST: "log p(x), then the bound",
 }
 _HEIGHT = 300
 
