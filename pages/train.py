@@ -245,8 +245,7 @@ def attempt(action: Callable[..., None], *arguments: Any) -> None:
 
 
 def stop(run: Run) -> None:
-    request_stop(run.path)
-    st.toast("Stopping; every whole epoch is kept.")
+    request_stop(run.path)  # no toast: it would lie over the button that goes on
 
 
 def resume(run: Run) -> None:

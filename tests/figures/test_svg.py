@@ -13,7 +13,7 @@ N = 10_000
 @pytest.fixture
 def figure():
     places = np.arange(2 * N, dtype=np.float32).reshape(N, 2)
-    figure = go.Figure()
+    figure = go.Figure(layout_template="none")  # others name every kind of trace
     figure.add_scattergl(
         **{"x": places[:, 0], "y": places[:, 1], "mode": "markers", "name": "points"},
         customdata=np.arange(N),
