@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from browser.driver import Map, Panel
+from browser.driver import Map, Panel, settled
 from playwright.sync_api import Page, expect
 
 from vae.lessons import course
@@ -143,6 +143,7 @@ def test_without_stops_the_arrows_turn_the_steps_of_a_lesson(new_page):
     steps = page.get_by_role("button", name="Present")
     steps.click()
     expect(page.locator("html")).to_have_class("stage")
+    settled(page)  # a key that comes before the steps are there is nobody's
     before = page.locator(".stMain h5").first.inner_text()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".stMain h5").first).not_to_have_text(before)
