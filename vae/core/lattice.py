@@ -14,7 +14,7 @@ from vae.core.elbo import decodes_at_once
 from vae.core.model import VAE
 from vae.errors import UserError
 
-MOST_DIMENSIONS = 2
+MOST_DIMENSIONS = 2  # a lattice over more would need too many points
 # Roberts's R2 sequence: the powers of 1 / g, where g is the plastic number, g^3 = g + 1.
 _PLASTIC = 1.32471795724474602596
 _EDGE = 1e-9  # no coordinate lies nearer to 0 or 1, where the quantile is infinite

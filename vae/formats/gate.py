@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from vae.core.lattice import MOST_DIMENSIONS
 from vae.data.dataset import Dataset
 from vae.errors import UserError
 from vae.formats.card import ALIKE, ASSUMED, CHOSEN, DATA, FILE, NAMES, SIZE, SIZES, Fact
@@ -24,7 +25,6 @@ from vae.formats.doubts import doubts
 from vae.formats.run import ForeignRun, weights_kept
 from vae.formats.sample import Sample
 from vae.formats.wording import listed, nats
-from vae.inference.density import MOST_DIMENSIONS
 
 N_IMAGES = 200
 MARGIN, RELATIVE_MARGIN = 1.5, 0.06  # nats per image; of what lies above the floor

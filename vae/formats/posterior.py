@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from vae.config import ForeignModel, ModelConfig
 from vae.core.elbo import decodes_at_once
 from vae.core.gaussian import standard_normal_log_prob
+from vae.core.lattice import MOST_DIMENSIONS
 from vae.core.likelihood import Likelihood
 from vae.core.model import VAE
-from vae.inference.density import MOST_DIMENSIONS, SPACING, Lattice
+from vae.inference.density import SPACING, Lattice
 
 _REACH = 3.5  # standard deviations on either side of the mean
 _SIDE = 8  # places along a dimension: one standard deviation apart, where sums are integrals

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once
+from vae.core.lattice import MOST_DIMENSIONS
 from vae.core.likelihood import Likelihood, Terms
 from vae.core.model import VAE
 from vae.errors import UserError
 
-MOST_DIMENSIONS = 2  # a lattice over more would need too many cells
 SPACING = 1 / 8  # of the first cells
 _REACH = 6.0  # where the first cells end along each dimension; p(z) has fallen by 18 nats
 FAR_BELOW = 12.0  # nats: what lies so far below the highest density is left out

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from vae.core import gaussian
 from vae.core.elbo import importance_weighted_bound
+from vae.core.lattice import MOST_DIMENSIONS
 from vae.core.model import VAE
 from vae.data.dataset import Dataset, to_unit
 from vae.inference.annealing import annealed_log_px
 from vae.inference.condition import OWN_LABEL, Condition, by_class, labels_for
-from vae.inference.density import MOST_DIMENSIONS, Lattice
+from vae.inference.density import Lattice
 from vae.inference.quadrature import exact_posterior
 from vae.training.distributed import rows_of, together
 
