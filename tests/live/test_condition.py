@@ -73,7 +73,7 @@ def test_each_class_decodes_and_encodes_as_torch_does(node, kind):
             """([label, z, x]) => {
                 model.give(label);
                 // Copied before its memory is used again.
-                const together = [...model.decoder.run(z.flat(), z.length)[0]];
+                const together = [...model.decode(z.flat(), z.length)];
                 return {
                     means: z.map((one) => [...model.mean(one)]),
                     raw: together,
