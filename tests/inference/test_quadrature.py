@@ -216,6 +216,107 @@ def test_where_the_decoder_is_not_finite_the_density_is_zero():
     assert torch.allclose(whole.log_px, again.log_px, atol=1e-6)
 
 
+@pytest.fixture
+def evaluated(monkeypatch) -> list[int]:
+    """How many pairs each level evaluates."""
+    seen, look = [], quadrature._Refinement._evaluated
+
+    def counted(self, pairs, spacing):
+        seen.append(len(pairs.point))
+        return look(self, pairs, spacing)
+
+    monkeypatch.setattr(quadrature._Refinement, "_evaluated", counted)
+    return seen
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize("sigma", [1e-2, 1e-4])
+@pytest.mark.parametrize("place", [0.3, 4.0])
+def test_a_narrow_q_does_not_have_a_broad_posterior_cut(evaluated, latent_dim, sigma, place):
+    """As of a training with beta = 0."""
+    model = ppca(latent_dim)
+    x = images(model, 3)
+    mu, logvar = model.encode(x)
+    broad = exact_posterior(model, x, mu, logvar)
+    evaluated.clear()
+    mu, logvar = torch.full_like(mu, place), torch.full_like(logvar, 2 * math.log(sigma))
+    narrow = exact_posterior(model, x, mu, logvar)
+    assert sum(evaluated) < 20_000
+    assert not narrow.ended.any()
+    torch.testing.assert_close(narrow.log_px, broad.log_px, atol=1e-5, rtol=0)
+    covariance = torch.linalg.inv(known_posterior(model, x[0])[1])
+    mean = torch.stack([known_posterior(model, one)[0] for one in x])
+    q = mu.double(), torch.diag_embed(logvar.double().exp())
+    torch.testing.assert_close(
+        narrow.gap, gaussian.kl_between(*q, mean, covariance), atol=1e-3, rtol=1e-5
+    )
+
+
+def spike(at: float, width: float, height: float) -> VAE:
+    """log p(x|z) of x = 1 is flat but for a narrow spike, of that height in nats."""
+    config = ModelConfig((1, 1, 1), 1, hidden=(3,), activation="relu", likelihood="gaussian")
+    model = VAE(config).requires_grad_(False)
+    first, last = model.decoder.body[0], model.decoder.body[2]
+    first.weight.fill_(1 / width)
+    first.bias.copy_(-torch.tensor([at - width, at, at + width]) / width)
+    last.weight.copy_(torch.tensor([[1.0, -2, 1]]))
+    last.bias.zero_()
+    model.likelihood.logvar_x.fill_(-math.log(2 * height))
+    return model
+
+
+@pytest.mark.parametrize("height", [9.0, 12.0])
+def test_a_peak_that_only_the_cells_of_q_show_is_found_and_said(height):
+    model, x = spike(0.52, 0.002, height), torch.ones(1, 1, 1, 1)
+    found = exact_posterior(model, x, torch.tensor([[0.52]]), torch.tensor([[-14.0]]))
+    z = ((torch.arange(2**21) + 0.5) * 2**-17 - 8)[:, None]
+    terms = model.likelihood.log_prob(x, model.decode(z)).flatten().double()
+    joint = terms + gaussian.standard_normal_log_prob(z.double())
+    expected = float(joint.logsumexp(0)) - 17 * math.log(2)
+    assert float(found.log_px) == pytest.approx(expected, abs=0.05)
+    assert found.error > 1
+    assert found.ended.all()
+
+
+@pytest.mark.parametrize("budget", [0, 100, 10_000, 200_000])
+@pytest.mark.parametrize("width", [0.1, 0.002])
+def test_a_budget_ends_the_integrals_and_the_error_says_so(evaluated, width, budget):
+    model, x = two_peaks(width)
+    mu, logvar = torch.tensor([[1.003, 0.0]]), torch.full((1, 2), 2 * math.log(width))
+    found = exact_posterior(model, x, mu, logvar, budget=budget)
+    assert sum(evaluated) <= 2 * budget
+    x_itself = torch.distributions.Normal(0.0, (1 + width**2) ** 0.5)
+    expected = math.log(2) + float(x_itself.log_prob(x.double()))
+    assert bool(found.ended) == (budget < 1_000 or width < 0.01)
+    assert abs(float(found.log_px) - expected) <= float(found.error)
+    if not found.ended:
+        assert found.error < 1e-3
+
+
+def test_of_points_that_need_less_than_the_budget_nothing_changes():
+    model, x = digits(12)
+    model.requires_grad_(False)
+    mu, logvar = model.encode(x)
+    lattice = Lattice(model)
+    free = exact_posterior(model, x, mu, logvar, lattice=lattice, budget=2**40)
+    assert not free.ended.any()
+    usual = exact_posterior(model, x, mu, logvar, lattice=lattice)
+    for before, after in zip(free, usual, strict=True):
+        assert torch.equal(before, after)
+    budget = int(free.n_nodes.median())
+    few = exact_posterior(model, x, mu, logvar, lattice=lattice, budget=budget)
+    assert 0 < few.ended.sum() < 12
+    for before, after in zip(free, few, strict=True):
+        torch.testing.assert_close(before[~few.ended], after[~few.ended], atol=1e-5, rtol=0)
+
+
+def test_a_negative_budget_is_refused():
+    model = ppca(1)
+    x = images(model, 1)
+    with pytest.raises(ValueError, match=r"budget \(=-1\) must be at least 0"):
+        exact_posterior(model, x, *model.encode(x), budget=-1)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not os.environ.get("VAE_DATA"), reason="needs the environment variable VAE_DATA: MNIST's folder"

@@ -4,7 +4,8 @@ With one or two latent dimensions p(z|x) = p(x|z) p(z) / p(x) can simply be inte
 equal size cover the prior's support, and are cut in two along each dimension where the integrand
 lives, each point's own, until halving them once more changes nothing. Inside, the sum over equal
 cells is the trapezoidal rule, which for a smooth integrand that decays at both ends converges
-faster than any power of the spacing (Trefethen & Weideman, 2014).
+faster than any power of the spacing (Trefethen & Weideman, 2014). The integrals of p(x, z) and
+those under q each end where they stand still: a narrow q does not have a broad p(z|x) cut.
 """
 
 import math
@@ -28,6 +29,8 @@ _UNRESOLVED = 5.0  # nats between the sum of the cells' bounds and that of their
 _POINTS_AT_ONCE = 256
 _OF_FAR_Q = SPACING / 4  # cells of a point whose error is infinite whatever is done
 _PAIRS_AT_ONCE = 2**21  # of a point and a cell
+BUDGET = 2**20  # the same for one point, of either integral: about three seconds
+_HIDDEN = 0.1  # nats: cells of two sizes side by side err by less
 
 
 class ExactPosterior(NamedTuple):
@@ -35,8 +38,9 @@ class ExactPosterior(NamedTuple):
 
     Attributes:
         log_px: log p(x), shape (B,).
-        error: by how much it changed when the spacing was last halved, shape (B,); inf where the
-            posterior reaches beyond what was looked at.
+        error: by how much it changed when the spacing was last halved, shape (B,). Of an integral
+            that was ended early, by how much log_px or recon last changed, whichever is more; inf
+            where that is not known, or where the posterior or q reaches beyond what was looked at.
         mean: of p(z|x), shape (B, D).
         cov: its covariance, shape (B, D, D).
         recon: -E_q log p(x|z), shape (B,), without sampling.
@@ -44,6 +48,7 @@ class ExactPosterior(NamedTuple):
             difference of the others.
         mode: the middle of the cell where it is highest, shape (B, D).
         n_nodes: how many cells the point's integrals used, shape (B,), int64.
+        ended: whether one of them was ended before it stood still, shape (B,), bool.
     """
 
     log_px: Tensor
@@ -54,6 +59,7 @@ class ExactPosterior(NamedTuple):
     gap: Tensor
     mode: Tensor
     n_nodes: Tensor
+    ended: Tensor
 
 
 @torch.no_grad()
@@ -65,6 +71,7 @@ def exact_posterior(
     tolerance: float = 1e-3,
     lattice: Lattice | None = None,
     progress: Callable[[int, int], None] | None = None,
+    budget: int = BUDGET,
 ) -> ExactPosterior:
     """log p(x), the moments of p(z|x) and how far q(z|x) is from it, by quadrature.
 
@@ -80,35 +87,44 @@ def exact_posterior(
         tolerance: in nats: halving the spacing must change log p(x) and `recon` by less.
         lattice: of the same model, to be shared between calls.
         progress: called with (points done, points in all).
+        budget: how many pairs of a point and a cell may be evaluated for one point's integral of
+            p(x, z), and how many for those under q, beyond the first cells, which all points
+            share. Where more are needed it ends, and `error` says what is lost.
 
     Raises:
-        UserError: a model of more dimensions, a tolerance that is not positive, or an image whose
-            log p(x|z) is finite at none of the cells.
+        UserError: a model of more dimensions, a tolerance that is not positive, a negative budget,
+            or an image whose log p(x|z) is finite at none of the cells.
+
+    A point's results are the same to the last bit under every budget that no point taken together
+    with it exceeds, and else up to the decoder's rounding.
     """
     if not tolerance > 0:
         raise UserError(f"tolerance (={tolerance:g}) must be above 0 nats")
+    if budget < 0:
+        raise UserError(f"budget (={budget}) must be at least 0 pairs of a point and a cell")
     lattice = lattice or Lattice(model)
     mu, logvar = (values.detach().double().cpu() for values in (mu, logvar))
     parts = []
     for start in range(0, len(x), _POINTS_AT_ONCE):
         rows = slice(start, start + _POINTS_AT_ONCE)
-        parts.append(_integrate(lattice, x[rows], mu[rows], logvar[rows], tolerance))
+        parts.append(_integrate(lattice, x[rows], mu[rows], logvar[rows], tolerance, budget))
         if progress:
             progress(min(start + _POINTS_AT_ONCE, len(x)), len(x))
     return ExactPosterior(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def _integrate(
-    lattice: Lattice, x: Tensor, mu: Tensor, logvar: Tensor, tolerance: float
+    lattice: Lattice, x: Tensor, mu: Tensor, logvar: Tensor, tolerance: float, budget: int
 ) -> ExactPosterior:
     """`exact_posterior` of a few points: on a wider lattice those that need one."""
-    result, outside = _Refinement(lattice, x, mu, logvar, tolerance).run()
+    result, outside = _Refinement(lattice, x, mu, logvar, tolerance, budget).run()
     if not outside.any():
         return result
     if 2 * lattice.reach > _FARTHEST:  # what was found lacks something
-        result.error[outside] = math.inf
+        result.error[outside], result.ended[outside] = math.inf, True
         return result
-    again = _integrate(lattice.wider(), x[outside], mu[outside], logvar[outside], tolerance)
+    rest = x[outside], mu[outside], logvar[outside]
+    again = _integrate(lattice.wider(), *rest, tolerance, budget)
     for values, better in zip(result, again, strict=True):
         values[outside] = better
     return result
@@ -130,38 +146,50 @@ class _Refinement:
     """Cuts the cells of a few points until their integrals stand still."""
 
     def __init__(
-        self, lattice: Lattice, x: Tensor, mu: Tensor, logvar: Tensor, tolerance: float
+        self,
+        lattice: Lattice,
+        x: Tensor,
+        mu: Tensor,
+        logvar: Tensor,
+        tolerance: float,
+        budget: int,
     ) -> None:
         self.lattice, self.model, self.x = lattice, lattice.model, x
         self.pixels, self.base = flat(self.model, x)
         self.mu, self.logvar, self.sigma = mu, logvar, torch.exp(logvar / 2)
-        self.tolerance = tolerance
+        self.tolerance, self.budget = tolerance, budget
         self.is_last = 2 * lattice.reach > _FARTHEST  # points that reach farther end here
         # What q weighs out there is not known: the integrals of q are not to be had.
         self.q_is_far = (mu.abs() + 6 * self.sigma > lattice.reach).any(1)
-        self.B, self.D = mu.shape
+        self.B, self.D = B, D = mu.shape
+        self.n_of_p = 1 + D + D * D
+        self.totals = torch.zeros(B, self.n_of_p + 4, dtype=torch.float64)
+        self.error = torch.zeros(B, dtype=torch.float64)
+        self.found = torch.full((B,), math.nan, dtype=torch.float64)  # log p(x), where it ended
+        self.ended = torch.zeros(B, dtype=torch.bool)
 
     def run(self) -> tuple[ExactPosterior, Tensor]:
         """The integrals, and which points need a wider lattice."""
-        B, D = self.B, self.D
+        B, D, n = self.B, self.D, self.n_of_p
         spacing = SPACING
         pairs, bound, outside, self.top = self._coarse()
-        done = torch.zeros(B, 5 + D + D * D, dtype=torch.float64)  # of cells that are not cut again
-        totals, error = done.clone(), torch.full((B,), math.nan, dtype=torch.float64)
+        done = torch.zeros_like(self.totals)  # of cells that are not cut again
         # Every second cell is a lattice too, of twice the spacing: where that says the same, as it
         # does for broad posteriors, no cell is cut at all.
         every_second = pairs.of((pairs.cell % 2 == 0).all(1))
         twice = torch.zeros_like(done)
         twice.index_add_(0, every_second.point, 2**D * self._sums(every_second, spacing))
         before = self._integrals(twice)
-        left = ~outside | self.is_last
+        left = (~outside | self.is_last).repeat(2, 1)  # of p(x, z), and under q
+        spent = torch.zeros(2, B, dtype=torch.int64)
         for level in range(_MOST_LEVELS + 1):
             if level:
                 pairs = self._evaluated(pairs, spacing)
                 top = self.top.scatter_reduce(0, pairs.point, pairs.log_joint, "amax")
                 highest = (pairs.log_joint == top[pairs.point]) & (top > self.top)[pairs.point]
                 self.mode[pairs.point[highest]] = self._middles(pairs.cell[highest], spacing)
-                done[:, : 1 + D + D * D] *= torch.exp(self.top - top)[:, None]
+                for sums in (done, self.totals):
+                    sums[:, :n] *= torch.exp(self.top - top)[:, None]
                 self.top = top
                 bound, pairs = self._bound(pairs, spacing)
             sums = self._sums(pairs, spacing)
@@ -169,39 +197,90 @@ class _Refinement:
             now = self._integrals(whole)
             changed = (now - before).abs()
             before = now
-            # A narrow peak between the middles is not seen, but the bounds of its cells tell.
-            above = torch.exp((bound - self.top[pairs.point]).clamp_max(100)) * spacing**D
-            above = torch.zeros(B, dtype=torch.float64).index_add_(0, pairs.point, above)
-            settled = (
-                (changed < self.tolerance).all(0)
-                & (spacing <= self.sigma.amin(1).clamp_max(1))
-                & (above.log() - whole[:, 0].log() < _UNRESOLVED)
-            ) | (self.q_is_far & (spacing <= _OF_FAR_Q))
-            ends = left & (settled if level < _MOST_LEVELS else torch.ones_like(settled))
-            totals[ends], error[ends] = whole[ends], changed[0, ends]
+            is_seen, ready = self._ready(pairs, bound, spacing, whole, changed)
+            ends = ready | (level == _MOST_LEVELS)
+            ends[0] |= self.q_is_far & (spacing <= _OF_FAR_Q)
+            ends[1] |= self.q_is_far & (ends[0] | ~left[0])
+            near = torch.stack(
+                [bound > self.top[pairs.point] - FAR_BELOW, self._near_q(pairs, spacing)]
+            )
+            cuts = torch.stack([torch.bincount(pairs.point[where], minlength=B) for where in near])
+            cuts *= 2**D
+            ends |= (spent + cuts > self.budget) | (cuts > _PAIRS_AT_ONCE // 2)
+            ends &= left
+            self._end(ends, ready, is_seen, pairs, spacing, whole, changed)
             left &= ~ends
             if not left.any():
                 break
-            near = (bound > self.top[pairs.point] - FAR_BELOW) | self._near_q(pairs, spacing)
-            goes_on = left[pairs.point]
-            stays = goes_on & ~near
+            spent += cuts * left
+            cut = (near & left[:, pairs.point]).any(0)
+            if int(cut.sum()) * 2**D > _PAIRS_AT_ONCE and B > 1:
+                return self._by_halves()
+            stays = left.any(0)[pairs.point] & ~cut
             done.index_add_(0, pairs.point[stays], sums[stays])
-            cut = pairs.of(goes_on & near)
-            if len(cut.point) * 2**D > _PAIRS_AT_ONCE:
-                if B > 1:
-                    return self._by_halves()
-                totals[left], error[left] = whole[left], changed[0, left]
-                break
-            pairs = _children(cut)
+            pairs = _children(pairs.of(cut))
             spacing /= 2
-        return self._result(totals, error), outside
+        return self._result(), outside
+
+    def _ready(
+        self,
+        pairs: _Pairs,
+        bound: Tensor,
+        spacing: float,
+        whole: Tensor,
+        changed: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Whether the cells show every peak, (B,), and which integrals stand still, (2, B)."""
+        # A narrow peak between the middles is not seen, but the bounds of its cells tell.
+        above = torch.exp((bound - self.top[pairs.point]).clamp_max(100)) * spacing**self.D
+        above = torch.zeros(self.B, dtype=torch.float64).index_add_(0, pairs.point, above)
+        is_seen = above.log() - whole[:, 0].log() < _UNRESOLVED
+        # Two spacings may agree by chance where both are wider than p(z|x) is.
+        weight = torch.exp(pairs.log_joint - self.top[pairs.point]) * spacing**self.D
+        bent = torch.zeros(self.B, self.D, dtype=torch.float64)
+        bent.index_add_(0, pairs.point, weight[:, None] * pairs.curvature)
+        is_fine = (bent * spacing**2 <= whole[:, :1]).all(1)
+        is_fine_of_q = spacing <= self.sigma.amin(1).clamp_max(1)
+        may_end = torch.stack([is_seen & is_fine, is_fine_of_q])
+        stands = may_end & (changed < self.tolerance)
+        return is_seen, stands
+
+    def _end(
+        self,
+        ends: Tensor,
+        ready: Tensor,
+        is_seen: Tensor,
+        pairs: _Pairs,
+        spacing: float,
+        whole: Tensor,
+        changed: Tensor,
+    ) -> None:
+        """Keeps the integrals (2, B) that end here, with their errors."""
+        (of_p, of_q), n = ends, self.n_of_p
+        log_px = self._integrals(whole)[0]
+        self.totals[of_p, :n], self.found[of_p] = whole[of_p, :n], log_px[of_p]
+        self.totals[of_q, n:] = whole[of_q, n:]
+        either = ends.any(0)
+        self.totals[either, -1] = whole[either, -1]
+        lost = changed.nan_to_num(nan=math.inf)
+        lost[0, ~ready[0] & ~is_seen] = math.inf
+        lost[1, ready[1]] = 0
+        self.error = torch.maximum(self.error, torch.where(ends, lost, 0).amax(0))
+        self.ended |= (ends & ~ready).any(0)
+        # The cells of a narrow q may show a peak of p(z|x) that the others do not.
+        moved = (log_px - self.found).abs()  # NaN where the integral of p(x, z) goes on
+        hidden = of_q & (moved > _HIDDEN)
+        self.totals[hidden, :n] = whole[hidden, :n]
+        self.error[hidden] = torch.maximum(self.error, moved)[hidden]
+        self.ended |= hidden
 
     def _by_halves(self) -> tuple[ExactPosterior, Tensor]:
         """Points with so many cells are integrated in smaller groups."""
         parts = []
         for rows in torch.arange(self.B).chunk(2):
             x, mu, logvar = self.x[rows], self.mu[rows], self.logvar[rows]
-            parts.append(_Refinement(self.lattice, x, mu, logvar, self.tolerance).run())
+            part = _Refinement(self.lattice, x, mu, logvar, self.tolerance, self.budget)
+            parts.append(part.run())
         results, outsides = zip(*parts, strict=True)
         return ExactPosterior(*map(torch.cat, zip(*results, strict=True))), torch.cat(outsides)
 
@@ -326,24 +405,24 @@ class _Refinement:
 
     def _integrals(self, sums: Tensor) -> Tensor:
         """log p(x) and recon, (2, B)."""
-        n = 1 + self.D + self.D**2
+        n = self.n_of_p
         return torch.stack([self.top + sums[:, 0].log(), -sums[:, n + 1] / sums[:, n]])
 
-    def _result(self, sums: Tensor, error: Tensor) -> ExactPosterior:
-        B, D = self.B, self.D
-        n = 1 + D + D * D
+    def _result(self) -> ExactPosterior:
+        B, D, n, sums = self.B, self.D, self.n_of_p, self.totals
         log_px, recon = self._integrals(sums)
         mean = sums[:, 1 : 1 + D] / sums[:, :1]
         second = (sums[:, 1 + D : n] / sums[:, :1]).reshape(B, D, D)
         return ExactPosterior(
             log_px=log_px,
-            error=error,
+            error=self.error,
             mean=mean,
             cov=second - mean[:, :, None] * mean[:, None, :],
             recon=recon,
             gap=sums[:, n + 2] / sums[:, n] + log_px,
             mode=self.mode,
             n_nodes=sums[:, n + 3].long(),
+            ended=self.ended,
         )
 
 
