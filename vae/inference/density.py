@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once
@@ -17,6 +17,7 @@ from vae.errors import UserError
 SPACING = 1 / 8  # of the first cells
 _REACH = 6.0  # where the first cells end along each dimension; p(z) has fallen by 18 nats
 FAR_BELOW = 12.0  # nats: what lies so far below the highest density is left out
+_ROUNDED = 4 * torch.finfo(torch.float32).eps  # of eta: each of a few layers rounds
 _LATTICE_BYTES = 2**27  # more decoded cells than fit in here are decoded each time
 
 
@@ -46,6 +47,7 @@ class Lattice:
         middles = (torch.arange(self.side, dtype=torch.float64) + 0.5) * SPACING - reach
         self.z = torch.cartesian_prod(*[middles] * D).reshape(-1, D)
         self._pieces: list[Terms] | None = None
+        self._in_float64: nn.Module | None = None
         self._wider: Lattice | None = None
 
     def wider(self) -> "Lattice":
@@ -59,6 +61,51 @@ class Lattice:
         pixels, base = flat(self.model, x)
         parts = [pixels @ eta.T - A for eta, A in self._decoded()]
         return torch.cat(parts, 1) + base[:, None]
+
+    def rounding(self, pixels: Tensor, point: Tensor, z: Tensor, given_z: Tensor) -> Tensor:
+        """By how much the decoder's float32 moves log p(x|z), in nats.
+
+        Held against the same network in float64. Of one that is not ours to copy, as a session of
+        onnxruntime, it is the root of the summed squares of what some roundings of each pixel's
+        eta do: a size, without a sign.
+
+        Args:
+            pixels: of the images, as from `flat`, shape (B, n_pixels).
+            point: whose log p(x|z) it is, shape (n,).
+            z: where, shape (n, D), float64.
+            given_z: log p(x|z) - b(x), as it was computed, shape (n,).
+
+        Returns:
+            Shape (n,), float64.
+        """
+        moved = torch.empty_like(given_z)
+        places, of_pair = torch.unique(z, dim=0, return_inverse=True)
+        for chosen in of_pair.argsort().split(decodes_at_once(self.model)):
+            here, row = torch.unique(of_pair[chosen], return_inverse=True)
+            x, part = pixels[point[chosen]], places[here]
+            terms = self._terms_in_float64(part)
+            if terms is not None:
+                moved[chosen] = given_z[chosen] - (x * terms.eta[row]).sum(1) + terms.A[row]
+                continue
+            logits = self.model.decode(part.to(self.model.device, torch.float32)).cpu()
+            likelihood = _on_cpu(self.model)
+            eta, mean = likelihood.terms(logits).eta[row], likelihood.mean(logits).flatten(1)[row]
+            moved[chosen] = _ROUNDED * ((x - mean) * eta.double()).square().sum(1).sqrt()
+        return moved
+
+    def _terms_in_float64(self, z: Tensor) -> Terms | None:
+        """At z (n, D), by a copy of the network; None where there can be none."""
+        decoder, likelihood = self.model.decoder, self.model.likelihood
+        if not any(weights.numel() for weights in decoder.parameters()):
+            return None
+        try:
+            if self._in_float64 is None:
+                self._in_float64 = copy.deepcopy(decoder).to("cpu", torch.float64)
+            logits = self._in_float64(z)
+        except Exception:  # others' networks do what they like
+            return None
+        is_wide = logits.dtype == torch.float64
+        return copy.deepcopy(likelihood).to("cpu", torch.float64).terms(logits) if is_wide else None
 
     def _decoded(self) -> Iterable[Terms]:
         if self._pieces is not None:

@@ -31,6 +31,7 @@ _OF_FAR_Q = SPACING / 4  # cells of a point whose error is infinite whatever is 
 _PAIRS_AT_ONCE = 2**21  # of a point and a cell
 BUDGET = 2**20  # the same for one point, of either integral: about three seconds
 _HIDDEN = 0.1  # nats: cells of two sizes side by side err by less
+_PLACES = 16  # of a point's posterior, where float32 is held against float64
 
 
 class ExactPosterior(NamedTuple):
@@ -38,9 +39,10 @@ class ExactPosterior(NamedTuple):
 
     Attributes:
         log_px: log p(x), shape (B,).
-        error: by how much it changed when the spacing was last halved, shape (B,). Of an integral
-            that was ended early, by how much log_px or recon last changed, whichever is more; inf
-            where that is not known, or where the posterior or q reaches beyond what was looked at.
+        error: by how much it changed when the spacing was last halved, and what the decoder's
+            float32 moves it by, shape (B,). Of an integral that was ended early, by how much
+            log_px or recon last changed, whichever is more; inf where that is not known, or where
+            the posterior or q reaches beyond what was looked at.
         mean: of p(z|x), shape (B, D).
         cov: its covariance, shape (B, D, D).
         recon: -E_q log p(x|z), shape (B,), without sampling.
@@ -164,7 +166,7 @@ class _Refinement:
         self.B, self.D = B, D = mu.shape
         self.n_of_p = 1 + D + D * D
         self.totals = torch.zeros(B, self.n_of_p + 4, dtype=torch.float64)
-        self.error = torch.zeros(B, dtype=torch.float64)
+        self.error, self.rounding = torch.zeros(2, B, dtype=torch.float64)
         self.found = torch.full((B,), math.nan, dtype=torch.float64)  # log p(x), where it ended
         self.ended = torch.zeros(B, dtype=torch.bool)
 
@@ -197,7 +199,7 @@ class _Refinement:
             now = self._integrals(whole)
             changed = (now - before).abs()
             before = now
-            is_seen, ready = self._ready(pairs, bound, spacing, whole, changed)
+            is_seen, ready = self._ready(pairs, bound, spacing, whole, changed, left)
             ends = ready | (level == _MOST_LEVELS)
             ends[0] |= self.q_is_far & (spacing <= _OF_FAR_Q)
             ends[1] |= self.q_is_far & (ends[0] | ~left[0])
@@ -229,6 +231,7 @@ class _Refinement:
         spacing: float,
         whole: Tensor,
         changed: Tensor,
+        left: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Whether the cells show every peak, (B,), and which integrals stand still, (2, B)."""
         # A narrow peak between the middles is not seen, but the bounds of its cells tell.
@@ -243,6 +246,11 @@ class _Refinement:
         is_fine_of_q = spacing <= self.sigma.amin(1).clamp_max(1)
         may_end = torch.stack([is_seen & is_fine, is_fine_of_q])
         stands = may_end & (changed < self.tolerance)
+        # What float32 moves them by, no smaller cells mend.
+        for i, rest in enumerate(left & may_end & ~stands):
+            if rest.any():
+                rounding = self._rounding(pairs, torch.nonzero(rest)[:, 0], spacing, i == 1)
+                stands[i, rest] = changed[i, rest] < rounding
         return is_seen, stands
 
     def _end(
@@ -267,12 +275,36 @@ class _Refinement:
         lost[1, ready[1]] = 0
         self.error = torch.maximum(self.error, torch.where(ends, lost, 0).amax(0))
         self.ended |= (ends & ~ready).any(0)
+        if of_p.any():
+            self.rounding[of_p] = self._rounding(pairs, torch.nonzero(of_p)[:, 0], spacing, False)
         # The cells of a narrow q may show a peak of p(z|x) that the others do not.
         moved = (log_px - self.found).abs()  # NaN where the integral of p(x, z) goes on
         hidden = of_q & (moved > _HIDDEN)
         self.totals[hidden, :n] = whole[hidden, :n]
         self.error[hidden] = torch.maximum(self.error, moved)[hidden]
         self.ended |= hidden
+
+    def _rounding(self, pairs: _Pairs, points: Tensor, spacing: float, under_q: bool) -> Tensor:
+        """By how much the decoder's float32 moves log p(x), or recon, of the points, in nats.
+
+        The mean over places drawn from p(z|x), or from q, of what it moves log p(x|z) by, and one
+        standard deviation, which stands for four standard errors of that mean.
+        """
+        share = (torch.arange(_PLACES, dtype=torch.float64) + 0.5) / _PLACES
+        if under_q:
+            z, p = self._middles(pairs.cell, spacing), pairs.point
+            log_weight = gaussian.log_prob(z, self.mu[p], self.logvar[p])
+        else:
+            log_weight = pairs.log_joint - self.top[pairs.point]
+        upto = torch.exp(log_weight).cumsum(0)
+        first, last = (torch.searchsorted(pairs.point, points + i) for i in (0, 1))
+        below = torch.where(first > 0, upto[first - 1], 0)
+        at = torch.searchsorted(upto, below[:, None] + share * (upto[last - 1] - below)[:, None])
+        at = at.clamp(first[:, None], last[:, None] - 1).flatten()
+        point, z = pairs.point[at], self._middles(pairs.cell[at], spacing)
+        given_z = pairs.log_joint[at] - gaussian.standard_normal_log_prob(z) - self.base[point]
+        moved = self.lattice.rounding(self.pixels, point, z, given_z).reshape(-1, _PLACES)
+        return (moved.mean(1).abs() + moved.std(1)).nan_to_num(nan=math.inf)
 
     def _by_halves(self) -> tuple[ExactPosterior, Tensor]:
         """Points with so many cells are integrated in smaller groups."""
@@ -415,7 +447,7 @@ class _Refinement:
         second = (sums[:, 1 + D : n] / sums[:, :1]).reshape(B, D, D)
         return ExactPosterior(
             log_px=log_px,
-            error=self.error,
+            error=self.error + self.rounding,
             mean=mean,
             cov=second - mean[:, :, None] * mean[:, None, :],
             recon=recon,
