@@ -128,6 +128,21 @@ def test_log_px_of_a_whole_split_is_kept_with_the_run(evaluated, run, monkeypatc
     assert evaluated(run.path, "--exact") == exact  # read, not computed
 
 
+def test_an_integral_that_was_ended_early_is_said_in_one_sentence(evaluated, vae, run, monkeypatch):
+    integral = evidence.exact_posterior
+
+    def of_a_narrow_q(model, x, mu, logvar, *rest):
+        return integral(model, x, mu, logvar - 8, *rest, budget=100)
+
+    monkeypatch.setattr(evidence, "exact_posterior", of_a_narrow_q)
+    result = evaluated(run.path, "--exact")
+    assert 0 < result["n_ended"] <= 359
+    assert result["doubt"].startswith(f"Of {result['n_ended']} of 359 images the integral was")
+    monkeypatch.setattr(evidence, "exact", None)
+    assert evaluated(run.path, "--exact") == result  # as it was kept
+    assert result["doubt"] in vae("evaluate", run.path, "--exact")[1].splitlines()
+
+
 @pytest.mark.parametrize("option", ["--importance-samples", "--ais"])
 @pytest.mark.parametrize("value", ["0", "1000000000"])
 def test_a_number_of_samples_out_of_range_is_one_sentence(vae, run, option, value):

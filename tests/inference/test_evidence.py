@@ -1,6 +1,7 @@
 """log p(x) of every point: against closed forms, and each point's whatever its companions are."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -255,6 +256,22 @@ def test_means_hold_nothing_that_json_cannot():
 )
 def test_it_says_how_it_was_found(method, words):
     assert dataclasses.replace(of(method, [0.0] * 3), n_samples=1234).how == words
+
+
+def test_it_says_of_how_many_images_the_integral_was_ended_early(monkeypatch):
+    model, data = linear_model(2), linear_images(30)
+    model.likelihood.logvar_x.fill_(-8.0)  # narrow posteriors
+    whole = evidence.exact(model, data)
+    assert whole.n_ended == 0
+    assert whole.doubt == ""
+    assert "n_ended" not in whole.means()
+    few = functools.partial(evidence.exact_posterior, budget=0)
+    monkeypatch.setattr(evidence, "exact_posterior", few)
+    ended = evidence.exact(model, data)
+    assert ended.means()["n_ended"] == ended.n_ended == 30
+    assert ended.doubt.startswith("Of 30 of 30 images the integral was ended early")
+    assert ended.how == "exact, by quadrature, ended early for 30 of 30 images"
+    assert (np.abs(ended.log_px - whole.log_px) <= ended.error + whole.error).all()
 
 
 def test_it_says_whose_it_is():

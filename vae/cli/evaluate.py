@@ -132,8 +132,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         images, labels = dataset.images.numpy(), dataset.labels.numpy()
         result |= neighbourhood(embedding.mu, labels, images)._asdict()
+    doubt = found.doubt if found else ""
     card = run.card if isinstance(run, ForeignRun) else None
     if options.json:
+        if doubt:
+            result["doubt"] = doubt
         if card is not None:
             result |= {"card": card.to_dict(), "images": dataset.note or "as they are"}
             facts = run.facts if isinstance(run, ForeignRun) else ()
@@ -154,6 +157,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         elif isinstance(value, float):
             value = f"{value:.4f}"
         show(f"{name:14} {value}")
+    if doubt:
+        show(doubt)
 
 
 def _terms(options: argparse.Namespace) -> None:

@@ -39,11 +39,12 @@ class Evidence:
         n_samples: importance samples or chains per point; 0 where it is exact.
         seed: of their noise.
         log_px: shape (N,); below log p(x) in expectation, by a little, where it is an estimate.
-        error: shape (N,): by how much `log_px` moved when the integral's spacing was halved, or the
-            standard error of an estimate. An estimate's error knows nothing of what its samples
+        error: shape (N,): of an integral as in `ExactPosterior`, or the standard error of an
+            estimate. An estimate's error knows nothing of what its samples
             never met.
         elbo: shape (N,): exact too, or over the same importance samples; NaN where annealed.
         data_fingerprint: of the data set (`Dataset.fingerprint`); "" where it is not known.
+        n_ended: of how many points the integral was ended before it stood still.
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class Evidence:
     error: np.ndarray
     elbo: np.ndarray
     data_fingerprint: str = ""
+    n_ended: int = 0
 
     def __len__(self) -> int:
         return len(self.log_px)
@@ -67,18 +69,33 @@ class Evidence:
     @property
     def how(self) -> str:
         """The method in words, for a caption."""
+        early = (
+            f", ended early for {self.n_ended:,} of {len(self):,} images" if self.n_ended else ""
+        )
         return {
-            EXACT: "exact, by quadrature",
+            EXACT: f"exact, by quadrature{early}",
             IMPORTANCE_WEIGHTED: f"importance-weighted, K = {self.n_samples:,}",
             ANNEALED: f"annealed importance sampling, {self.n_samples} chains",
         }[self.method]
+
+    @property
+    def doubt(self) -> str:
+        """Of how many images the integral was ended early, and what theirs is; "" if of none."""
+        if not self.n_ended:
+            return ""
+        return (
+            f"Of {self.n_ended:,} of {len(self):,} images the integral was ended early, as it "
+            "takes more cells than its budget or reaches beyond them: their log_px and gap are of "
+            "the cells so far, and their error is what the last halving of these moved log_px or "
+            "recon by, or infinite where that is not known."
+        )
 
     def table(self) -> dict[str, np.ndarray]:
         """One column per quantity, one row per point, beside those of `Embedding.table`."""
         return {"log_px": self.log_px, "log_px_error": self.error, "gap": self.gap}
 
-    def means(self) -> dict[str, float | None]:
-        """log_px, its error, and gap over all points, as `evaluate` prints them."""
+    def means(self) -> dict[str, float | int | None]:
+        """log_px, its error, and gap over all points, as `evaluate` prints them; n_ended if any."""
         exact = self.method == EXACT
         # The points' draws are independent, so the mean's variance is theirs over n squared;
         # errors of a quadrature need not cancel.
@@ -88,6 +105,7 @@ class Evidence:
             "log_px": float(self.log_px.mean()),
             "log_px_error" if exact else "log_px_stderr": error if math.isfinite(error) else None,
             "gap": float(self.gap.mean()) if np.isfinite(self.gap).all() else None,
+            **({"n_ended": self.n_ended} if self.n_ended else {}),
         }
 
 
@@ -119,7 +137,7 @@ def exact(
             the model's.
     """
     rows, labels = rows_of(len(dataset), shared), labels_for(model, dataset, condition)
-    found = np.full((len(dataset), 3), math.nan)
+    found = np.full((len(dataset), 4), math.nan)
     done = 0
     for given, own in by_class(model, labels, rows):
         encoded = [_encode(given, dataset, part)[1:] for part in own.split(_POINTS_AT_ONCE)]
@@ -130,12 +148,13 @@ def exact(
             result = exact_posterior(given, x, mu[part], logvar[part], tolerance, lattice)
             kl = gaussian.kl_to_standard_normal(mu[part].double(), logvar[part].double()).sum(1)
             found[own[part].numpy()] = torch.stack(
-                [result.log_px, result.error, -result.recon - kl.cpu()], 1
+                [result.log_px, result.error, -result.recon - kl.cpu(), result.ended.double()], 1
             ).numpy()
             done += len(part)
             if progress:
                 progress(done, len(rows))
-    return _evidence(dataset, EXACT, 0, 0, together(found[rows.numpy()], shared))
+    *columns, ended = together(found[rows.numpy()], shared).T
+    return _evidence(dataset, EXACT, 0, 0, np.stack(columns, 1), int(ended.sum()))
 
 
 @torch.no_grad()
@@ -231,8 +250,13 @@ def _by_place(mu: Tensor) -> Tensor:
 
 
 def _evidence(
-    dataset: Dataset, method: str, n_samples: int, seed: int, columns: np.ndarray
+    dataset: Dataset,
+    method: str,
+    n_samples: int,
+    seed: int,
+    columns: np.ndarray,
+    n_ended: int = 0,
 ) -> Evidence:
     log_px, error, elbo = np.ascontiguousarray(columns.T)
     origin = dataset.name, dataset.split, method, n_samples, seed
-    return Evidence(*origin, log_px, error, elbo, dataset.fingerprint)
+    return Evidence(*origin, log_px, error, elbo, dataset.fingerprint, n_ended)

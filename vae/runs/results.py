@@ -39,7 +39,8 @@ def write_embedding(path: Path, embedding: Embedding, model_sha256: str) -> None
 def write_evidence(path: Path, evidence: Evidence, model_sha256: str) -> None:
     """Writes log p(x) under those weights. Raises CheckpointError if that fails."""
     arrays = {name: getattr(evidence, name) for name in _EVIDENCE_ARRAYS}
-    _write(path, evidence, arrays, ("dataset", "split", "method", *_NUMBERS), {}, model_sha256)
+    names = "dataset", "split", "method", "n_ended", *_NUMBERS
+    _write(path, evidence, arrays, names, {}, model_sha256)
 
 
 def _write(
@@ -131,11 +132,14 @@ def read_evidence(path: Path) -> tuple[dict[str, str], Evidence]:
         origin = _origin(metadata, ("dataset", "split", "method"))
         if origin["method"] not in METHODS:
             raise ValueError("an unknown method")
+        n_ended = int(metadata.get("n_ended", 0))  # files of earlier versions do not say
+        if not 0 <= n_ended <= len(columns["log_px"]):
+            raise ValueError("more integrals than points")
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{path}: its columns or metadata cannot be used; delete it, and it is computed anew"
         ) from error
-    return metadata, Evidence(**origin, **columns)
+    return metadata, Evidence(**origin, **columns, n_ended=n_ended)
 
 
 def _origin(metadata: dict[str, str], names: tuple[str, ...]) -> dict[str, Any]:
