@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vae.errors import UserError
+from vae.features import BINARY, COUNT, Feature, from_dicts
 
+DATA_KINDS = IMAGE, SERIES, VECTOR = "image", "series", "vector"
 FAMILIES = ("mlp", "conv")
 ACTIVATIONS = ("gelu", "relu", "silu", "tanh")
-LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "gaussian")
+LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "gaussian")  # of a pixel
+MIXED = "mixed"
+# Of a number of a vector or a series; mixed takes each feature's by its kind.
+MEASURED_LIKELIHOODS = (
+    *("gaussian", "gaussian-per-feature", "bernoulli", "poisson", "negative-binomial"),
+    MIXED,
+)
 SCHEDULES = ("one-cycle", "cosine", "constant")
 BINARISE = ("off", "input", "all")
 PRECISIONS = ("float32", "bfloat16")
@@ -28,6 +36,8 @@ BINARISED = "-binarised"
 # are far above anything the app can show.
 MAX_SIDE = 1024
 MAX_NUMBERS = 2**20  # of one image: 3 x 512 x 512 has fewer
+MAX_FEATURES = 10_000  # of a vector, or points in time of a series
+MAX_CHANNELS = 64  # of a series
 MAX_CLASSES = 1000  # of a condition
 MAX_LATENT_DIM = 1024
 MAX_WIDTH = 16384
@@ -141,6 +151,10 @@ class ModelConfig:
         image_shape: (C, H, W) of one image; C is 1 or 3.
         n_classes: of the label that encoder and decoder are given; 0 for a model without a
             condition. A training job sets it, by `TrainConfig.condition`.
+        kind: what one point is, of DATA_KINDS. A vector's shape is (1, 1, features), that of a
+            series (channels, 1, length).
+        features: of a vector's numbers or a series' channels, with the standardisation that the
+            model reads them by; none of an image.
 
     The others say in their metadata what they are (`settings`).
 
@@ -184,26 +198,32 @@ class ModelConfig:
     )
     likelihood: str = _setting(
         "bernoulli",
-        "Of a pixel, given z.",
+        "Of a pixel, given z: bernoulli, continuous-bernoulli or gaussian. Of a number of a "
+        "vector or a series: any but continuous-bernoulli; mixed is each feature's own, by its "
+        "kind.",
         label="Likelihood p(x|z)",
         group=GROUPS[1],
-        choices=LIKELIHOODS,
+        choices=tuple(dict.fromkeys([*LIKELIHOODS, *MEASURED_LIKELIHOODS])),
     )
     n_classes: int = 0
+    kind: str = IMAGE
+    features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
+        _check_kind(self)
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
         _check_settings(self)
         if len(self.hidden) > MAX_DEPTH:
             n = len(self.hidden)
             raise ConfigError(f"hidden has {n} layers; it must have at most {MAX_DEPTH}")
+        if self.family == "conv" and self.kind == VECTOR:
+            raise ConfigError("family (=conv) is of images and series; take mlp for vectors")
         if self.family == "conv" and not self.hidden:
             raise ConfigError("hidden (=()) must name at least one stage for family 'conv'")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
-        return dataclasses.asdict(self)
+        return _plain(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -227,6 +247,7 @@ class ForeignModel:
         hidden: widths or channels of the encoder's layers from the image inwards.
         n_classes: of the label that encoder and decoder are given; 0 for a model without a
             condition.
+        kind, features: as in `ModelConfig`.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -238,9 +259,11 @@ class ForeignModel:
     family: str
     hidden: tuple[int, ...] = ()
     n_classes: int = 0
+    kind: str = IMAGE
+    features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", _image_shape(self.image_shape))
+        _check_kind(self)
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
         Setting(help="").check("family", self.family)  # any word
         ours = settings(ModelConfig)
@@ -249,7 +272,7 @@ class ForeignModel:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
-        return dataclasses.asdict(self)
+        return _plain(self)
 
 
 @dataclass(frozen=True)
@@ -570,6 +593,50 @@ def _integers(name: str, values: Any, minimum: int, maximum: int) -> tuple[int, 
     if not isinstance(values, list | tuple):
         raise ConfigError(f"{name} (={brief(values)}) must be a list of whole numbers")
     return tuple(_integer(f"{name}[{i}]", v, minimum, maximum) for i, v in enumerate(values))
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """All settings; of a model of images without those that are of other data."""
+    values = dataclasses.asdict(config)
+    if values.get("kind") == IMAGE:
+        del values["kind"], values["features"]
+    return values
+
+
+def _check_kind(config: "ModelConfig | ForeignModel") -> None:
+    """What one point is, its shape, its features, and whether the likelihood is of such numbers."""
+    check_choice("kind", config.kind, DATA_KINDS)
+    is_image = config.kind == IMAGE
+    shape = (_image_shape if is_image else _measured_shape)(config.image_shape)
+    object.__setattr__(config, "image_shape", shape)
+    try:
+        features = from_dicts(config.features)
+    except ValueError as error:
+        raise ConfigError(f"features cannot be used: {error}") from None
+    object.__setattr__(config, "features", features)
+    n = 0 if is_image else shape[2 if config.kind == VECTOR else 0]
+    if config.kind == VECTOR and shape[0] != 1:
+        raise ConfigError(f"image_shape (={shape}) of a vector must be (1, 1, features)")
+    if len(features) != n:
+        raise ConfigError(f"features has {len(features)} entries; the data have {n}")
+    check_choice("likelihood", config.likelihood, LIKELIHOODS if is_image else MEASURED_LIKELIHOODS)
+    wanted = {"bernoulli": BINARY, "poisson": COUNT, "negative-binomial": COUNT}
+    kind = None if is_image else wanted.get(config.likelihood)
+    if other := next((f for f in features if kind and f.kind != kind), None):
+        raise ConfigError(
+            f"likelihood (={config.likelihood}) is of {kind} features, and {brief(other.name)} is "
+            f"{other.kind}; choose {MIXED}, which takes each feature's own"
+        )
+
+
+def _measured_shape(value: Any) -> tuple[int, int, int]:
+    shape = _integers("image_shape", value, minimum=1, maximum=MAX_FEATURES)
+    if len(shape) != 3 or shape[0] > MAX_CHANNELS or shape[1] != 1:
+        raise ConfigError(
+            f"image_shape (={brief(shape)}) must be (1, 1, features) of a vector, or (channels, 1, "
+            f"length) of a series with at most {MAX_CHANNELS} channels"
+        )
+    return shape
 
 
 def _image_shape(value: Any) -> tuple[int, int, int]:

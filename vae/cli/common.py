@@ -247,7 +247,7 @@ def fit_to_model(dataset: Dataset, run: AnyRun) -> Dataset:
     """As it is for our own runs; for others, whose data are a guess, resized to what they read."""
     if not isinstance(run, ForeignRun):
         return dataset
-    dataset = dataset.resized(run.model_config.image_shape)
+    dataset = dataset.read_by(run.model_config)
     if dataset.note:
         say(dataset.note)
     return dataset

@@ -147,6 +147,7 @@ def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begi
         options.family or "mlp",
         options.batch_size,
         options.objective or ELBO,
+        source.kind,
     )
     if options.hidden is not None:
         given["hidden"] = config.parse_hidden(options.hidden)
@@ -154,7 +155,9 @@ def _new(options: argparse.Namespace, device: torch.device) -> tuple[Path, _Begi
     train |= {name: given[name] for name in _TRAIN if name in given}
     if train["precision"] == "auto":
         train["precision"] = fastest_precision(device, model["family"])
-    model_config = ModelConfig(image_shape=source.image_shape, **model)
+    model_config = ModelConfig(
+        image_shape=source.image_shape, kind=source.kind, features=source.features, **model
+    )
     train_config = TrainConfig(**train)
     name = options.name or f"{train_config.dataset}-{model_config.latent_dim}d"
     path = (options.folder or checkpoint.folder()) / checkpoint.check_name(name)

@@ -75,7 +75,7 @@ def lattice_log_px(
     shift = torch.full((D,), 0.5) if generator is None else torch.rand(D, generator=generator)
     total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     base = model.likelihood.base(x)
-    pixels = x.flatten(1)
+    pixels = model.likelihood.statistics(x)
     for z in lattice(n_points, D, shift).split(decodes_at_once(model)):
         eta, A = model.likelihood.terms(model.decode(z.to(x.device)))
         log_px_given_z = (pixels.to(eta.dtype) @ eta.T) - A  # (B, m), float64

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.config import ForeignModel, ModelConfig
-from vae.core.likelihood import Likelihood, make_likelihood
+from vae.config import IMAGE, SERIES, ForeignModel, ModelConfig
+from vae.core.likelihood import Likelihood, likelihood_of
 from vae.errors import UserError
+from vae.features import COUNT
 
 MAX_FOOTPRINT = 2**26  # 256 MB
 _ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -27,6 +28,7 @@ class Encoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.is_mlp = config.family == "mlp"
+        self.reading = None if config.kind == IMAGE else Reading(config)
         build = _mlp_encoder if config.family == "mlp" else _conv_encoder
         self.body, width = build(config)
         self.mu = nn.Linear(width, config.latent_dim)
@@ -34,12 +36,38 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mu and logvar of q(z|x), or with the one-hot label c (B, n_classes) of q(z|x, y)."""
+        if self.reading is not None:
+            x = self.reading(x)
         if c is not None:
             B, _, H, W = x.shape
             planes = c[..., None, None].expand(B, -1, H, W)
             x = torch.cat([x.flatten(1), c] if self.is_mlp else [x, planes], 1)
         h = self.body(x)  # (B, width)
         return self.mu(h), self.logvar(h)
+
+
+class Reading(nn.Module):
+    """What an encoder reads of vectors or series: 0 where one is missing, counts by log(1 + x).
+
+    0 is the mean of what is standardised; counts are standardised here.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.shape = (len(config.features), 1, 1) if config.kind == SERIES else (1, 1, -1)
+        self.of = [(float(f.kind == COUNT), f.mean, f.scale) for f in config.features]
+        self.has_counts = any(is_count for is_count, _, _ in self.of)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W), NaN where a number is missing -> the same shape, without NaN."""
+        if self.has_counts:
+            # Made here, as they are part of the config and no weights.
+            of = torch.tensor(self.of, dtype=x.dtype, device=x.device)
+            is_count, mean, scale = (values.view(self.shape) for values in of.unbind(1))
+            # No logarithm of what is no count.
+            count = torch.where(is_count > 0, x, 0).clamp_min(0)
+            x = torch.where(is_count > 0, (torch.log1p(count) - mean) / scale, x)
+        return x.nan_to_num(0.0)
 
 
 class Decoder(nn.Module):
@@ -78,7 +106,7 @@ class VAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.likelihood: Likelihood = make_likelihood(config.likelihood)
+        self.likelihood: Likelihood = likelihood_of(config)
         self._trial: Trial | None = None
         _initialise(self, generator or torch.Generator().manual_seed(0))
 
@@ -189,8 +217,9 @@ class VAE(nn.Module):
         return self.decoder(z)
 
     def decode_mean(self, z: Tensor) -> Tensor:
-        """E[x|z] as pixels in [0, 1], (..., C, H, W): what a page draws."""
-        return self.likelihood.mean(self.decode(z)).clamp(0, 1)
+        """E[x|z], (..., C, H, W), as a page draws it: pixels in [0, 1], or numbers as they are."""
+        mean = self.likelihood.mean(self.decode(z))
+        return mean.clamp(0, 1) if self.config.kind == IMAGE else mean
 
     def _check_no_condition(self) -> None:
         if n := self.config.n_classes:
@@ -310,12 +339,22 @@ def _conv_sides(config: ModelConfig) -> list[tuple[int, int]]:
     return sides
 
 
+def _stage(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Kernel, stride and padding of a stage: along a series there is one dimension."""
+    h = config.kind != SERIES
+    return {
+        "kernel_size": (3 if h else 1, 3),
+        "stride": (2 if h else 1, 2),
+        "padding": (int(h), 1),
+    }
+
+
 def _conv_encoder(config: ModelConfig) -> tuple[nn.Module, int]:
     channels = [config.image_shape[0] + config.n_classes, *config.hidden]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(channels):
         layers += [
-            nn.Conv2d(n_in, n_out, kernel_size=3, stride=2, padding=1),
+            nn.Conv2d(n_in, n_out, **_stage(config)),
             _ACTIVATIONS[config.activation](),
         ]
     layers.append(nn.Flatten())
@@ -338,10 +377,8 @@ def _conv_decoder(config: ModelConfig) -> nn.Module:
             nn.ConvTranspose2d(
                 n_in,
                 n_out,
-                kernel_size=3,
-                stride=2,
-                padding=1,
-                output_padding=(H - (2 * h - 1), W - (2 * w - 1)),
+                **_stage(config),
+                output_padding=(H - (2 * h - 1) if H > 1 else 0, W - (2 * w - 1)),
             ),
         ]
     return nn.Sequential(*layers)

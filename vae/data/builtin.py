@@ -1,4 +1,7 @@
-"""The data sets that everybody has: scikit-learn's digits, the sprites, torchvision's sets."""
+"""The data sets that everybody has: scikit-learn's digits, the sprites, torchvision's sets.
+
+Those that are not images are in `measured`.
+"""
 
 import gzip
 import hashlib
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vae.data.dataset import Dataset, DatasetError, Source, folder, is_held_out, reason
+from vae.data.measured import MEASURED
 from vae.errors import UserError
 
 TIMEOUT_S = 20.0  # how long one of a set's servers, at most two, may be silent
@@ -209,4 +213,5 @@ SOURCES = {
         "fashion-mnist", "FashionMNIST", "Fashion-MNIST", "pieces of clothing", 30_878_645
     ),
     "kmnist": _from_torchvision("kmnist", "KMNIST", "KMNIST", "cursive kana", 21_240_888),
+    **MEASURED,
 }

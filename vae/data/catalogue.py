@@ -10,11 +10,12 @@ Data that are in memory are known to one process by the name that `give` is told
 import dataclasses
 import hashlib
 import math
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
 
-from vae.config import BINARISED
+from vae.config import BINARISED, IMAGE, ForeignModel, ModelConfig
 from vae.data.builtin import SOURCES
 from vae.data.dataset import SPLITS, Dataset, DatasetError, Source, binarise
 from vae.data.dataset import folder as folder
@@ -47,6 +48,8 @@ def load(name: str, split: str = "test") -> Dataset:
         grey = source.load(split)
         if not name.endswith(BINARISED):
             return grey
+        if source.kind != IMAGE:
+            raise DatasetError(f"{source.title} are no images, so that none can be drawn as 0 or 1")
         drawn = binarise(grey.images, torch.Generator().manual_seed(0))
         return dataclasses.replace(grey, name=name, images=drawn)
     train, test = load(name, "train"), load(name, "test")
@@ -57,6 +60,8 @@ def load(name: str, split: str = "test") -> Dataset:
         labels=torch.cat([train.labels, test.labels]),
         class_names=train.class_names,
         factors={k: torch.cat([train.factors[k], test.factors[k]]) for k in train.factors},
+        kind=train.kind,
+        features=train.features,
     )
 
 
@@ -178,10 +183,25 @@ def fingerprint(name: str) -> str:
 
 def names_of_shape(image_shape: tuple[int, int, int]) -> list[str]:
     """The data sets whose images have that shape."""
+    return _names_that(lambda source: (source.kind, source.image_shape) == (IMAGE, image_shape))
+
+
+def names_for(model: ModelConfig | ForeignModel) -> list[str]:
+    """The data sets whose points a model reads as they are, but for their standardisation."""
+    kinds = [(feature.name, feature.kind) for feature in model.features]
+    return _names_that(
+        lambda source: (
+            (source.kind, source.image_shape) == (model.kind, model.image_shape)
+            and [(feature.name, feature.kind) for feature in source.features] == kinds
+        )
+    )
+
+
+def _names_that(fits: Callable[[Source], bool]) -> list[str]:
     found = []
     for name in names():
         with suppress(DatasetError):  # deleted at this moment
-            if describe(name).image_shape == image_shape:
+            if fits(describe(name)):
                 found.append(name)
     return found
 
@@ -199,4 +219,4 @@ def nearest(image_shape: tuple[int, int, int]) -> str:
         c, h, w = source.image_shape
         return c != C, not source.is_here("test"), abs(math.log(h / H)) + abs(math.log(w / W))
 
-    return min(NAMES, key=change)
+    return min((name for name in NAMES if describe(name).kind == IMAGE), key=change)

@@ -1,7 +1,7 @@
-"""Data sets in memory: images as one uint8 tensor, labels, and the names of the classes.
+"""Data sets in memory: the points as one tensor, labels, and the names of the classes.
 
-What is done to images of any source stands here: to one shape, to floats, to drawn pixels, into
-two splits.
+A point is an image, a vector or a series. What is done to points of any source stands here: to one
+shape, to the floats that a model reads, to drawn pixels, into two splits.
 """
 
 import dataclasses
@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae.config import IMAGE, VECTOR, ForeignModel, ModelConfig
 from vae.errors import UserError
+from vae.features import Feature, as_measured, as_read, measured
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,16 +38,19 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images with their labels.
+    """Images, vectors or series with their labels.
 
     Attributes:
         name: as in `names()`.
         split: "test" (held out), "train" or "all" (train, then test).
-        images: uint8, shape (N, C, H, W).
+        images: uint8, shape (N, C, H, W). Vectors are float32, (N, 1, 1, F), and series (N, C, 1,
+            length), as `features.as_read` makes them; NaN where a value is missing.
         labels: int64, shape (N,).
         class_names: the name of each label.
         factors: what is known to vary, each of shape (N,); empty for most sets.
         note: what was done to the images since they were loaded, to be said beside them.
+        kind: what one point is, of `config.DATA_KINDS`.
+        features: what a vector's numbers or a series' channels are.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Dataset:
     class_names: tuple[str, ...]
     factors: dict[str, Tensor] = field(default_factory=dict)
     note: str = ""
+    kind: str = IMAGE
+    features: tuple[Feature, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,6 +76,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of the images and labels: what was computed of others is not of this data set."""
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        if self.features:
+            digest.update(repr(self.features).encode())
         for values in (self.images, self.labels):
             digest.update(values.contiguous().numpy().data)
         return digest.hexdigest()
@@ -81,6 +90,46 @@ class Dataset:
             labels=self.labels[:n],
             factors={name: values[:n] for name, values in self.factors.items()},
         )
+
+    def is_read_by(self, model: ModelConfig | ForeignModel) -> bool:
+        """Whether such a model reads the points as they are."""
+        own = self.kind, self.image_shape, self.features
+        return own == (model.kind, model.image_shape, model.features)
+
+    def check_read_by(self, model: ModelConfig | ForeignModel) -> None:
+        """Raises DatasetError if a model cannot read these points, or not within memory."""
+        if self.kind != model.kind:
+            raise DatasetError(
+                f"{self.name} holds {_plural(self.kind)}, and this model reads "
+                f"{_plural(model.kind)}; choose data of that kind"
+            )
+        if self.kind == IMAGE:
+            self.check_resized(model.image_shape)
+        elif self.image_shape != model.image_shape or _kinds(self.features) != _kinds(
+            model.features
+        ):
+            raise DatasetError(
+                f"{self.name} has {_features(self.features, self.image_shape)}, and this model "
+                f"reads {_features(model.features, model.image_shape)}; choose data with the same "
+                "columns"
+            )
+
+    def read_by(self, model: ModelConfig | ForeignModel) -> "Dataset":
+        """The same points as a model reads them: images of its shape, numbers as it standardises.
+
+        Raises:
+            DatasetError: as `check_read_by`.
+        """
+        if self.is_read_by(model):
+            return self
+        self.check_read_by(model)
+        if self.kind == IMAGE:
+            return self.resized(model.image_shape)
+        table = _columns(self.images.numpy(), self.kind)
+        values = as_read(as_measured(table, self.features), model.features)
+        images = torch.from_numpy(values).reshape(self.images.shape)
+        note = "standardised as the model's training data were"
+        return dataclasses.replace(self, images=images, features=model.features, note=note)
 
     def check_resized(self, image_shape: tuple[int, int, int]) -> None:
         """Raises DatasetError if all its images in that shape would take too much memory."""
@@ -138,6 +187,13 @@ class Source:
     is_own: bool = False  # added by `vae.data.own`
     is_listed: bool = True  # else it is found by its name alone
     is_given: bool = False  # by `give`: of this process alone, so no other can train on it
+    kind: str = IMAGE
+    find_features: Callable[[], tuple[Feature, ...]] = tuple  # asked only where they are needed
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """What a vector's numbers or a series' channels are."""
+        return self.find_features()
 
     def shipped_folder(self, split: str) -> Path | None:
         """The folder that comes with the app and holds that split; None if there is none."""
@@ -171,8 +227,8 @@ def folder() -> Path:
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 images as the floats in [0, 1] that models read, same shape."""
-    return images.float().div_(255)
+    """uint8 images as the floats in [0, 1] that models read, same shape; floats as they are."""
+    return images if images.is_floating_point() else images.float().div_(255)
 
 
 def binarise(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -206,12 +262,72 @@ def pixels_of(picture: "Image.Image", image_shape: tuple[int, int, int]) -> np.n
     return pixels[None] if C == 1 else pixels.transpose(2, 0, 1)
 
 
+def of_numbers(
+    name: str,
+    split: str,
+    kind: str,
+    values: np.ndarray,
+    features: tuple[Feature, ...],
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    factors: dict[str, np.ndarray] | None = None,
+) -> Dataset:
+    """A split of vectors or series, standardised by the part that is not held out.
+
+    Args:
+        name, split, class_names: as of `Dataset`.
+        kind: SERIES or VECTOR.
+        values: of all points as measured, shape (N, F), or (N, C, L); NaN where one is missing.
+        features: F or C of them; their mean and scale are found here.
+        labels: shape (N,).
+        factors: each of shape (N,).
+    """
+    held_out = is_held_out(len(values))
+    features = measured(values[~held_out], features)
+    rows = held_out if split == "test" else ~held_out
+    chosen = as_read(values[rows], features)
+    shape = (len(chosen), 1, 1, -1) if kind == VECTOR else (*chosen.shape[:2], 1, -1)
+    return Dataset(
+        name=name,
+        split=split,
+        images=torch.from_numpy(chosen.reshape(shape)),
+        labels=torch.from_numpy(labels[rows].astype(np.int64)),
+        class_names=class_names,
+        factors={
+            k: torch.from_numpy(v[rows].astype(np.float32)) for k, v in (factors or {}).items()
+        },
+        kind=kind,
+        features=features,
+    )
+
+
 def is_held_out(n: int) -> np.ndarray:
     """Which of n images are held out: one in five, drawn with seed 0; bool, shape (n,)."""
     held_out = np.zeros(n, dtype=bool)
     chosen = np.random.default_rng(0).permutation(n)[: round(HELD_OUT_SHARE * n)]
     held_out[chosen] = True
     return held_out
+
+
+def _columns(x: np.ndarray, kind: str) -> np.ndarray:
+    """Vectors (N, 1, 1, F) as (N, F), series (N, C, 1, L) as (N, C, L)."""
+    return x.reshape(len(x), -1) if kind == VECTOR else x[:, :, 0]
+
+
+def _plural(kind: str) -> str:
+    return kind if kind.endswith("s") else f"{kind}s"
+
+
+def _kinds(features: tuple[Feature, ...]) -> list[tuple[str, str]]:
+    return [(feature.name, feature.kind) for feature in features]
+
+
+def _features(features: tuple[Feature, ...], shape: tuple[int, int, int]) -> str:
+    """How many, of what length, and what they are called."""
+    names = ", ".join(feature.name[:20] for feature in features[:4])
+    more = ", ..." if len(features) > 4 else ""
+    length = f" of length {shape[2]}" if len(features) != shape[2] else ""
+    return f"{len(features)} features{length} ({names}{more})"
 
 
 def _as_picture(image: np.ndarray) -> "Image.Image":

@@ -33,8 +33,7 @@ class Sample:
         """So many images, evenly from all, of the size that a model reads; labels that it has."""
         rows = torch.linspace(0, len(images) - 1, min(n, len(images))).long()
         some = replace(images, images=images.images[rows], labels=images.labels[rows])
-        if some.image_shape != config.image_shape:
-            some = some.resized(config.image_shape)
+        some = some.read_by(config)
         eps = gaussian.noise_of_points(rows.tolist(), _N_SAMPLES, config.latent_dim, 0)
         labels = some.labels.clamp(max=config.n_classes - 1) if config.n_classes else some.labels
         return cls(to_unit(some.images), labels, eps)

@@ -183,9 +183,9 @@ def decode(model: VAE, z: Tensor) -> Terms:
 
 
 def flat(model: VAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels (B, n_pixels) and b(x) (B,), float64, on the CPU."""
-    x = x.cpu()
-    return x.flatten(1).double(), _on_cpu(model).base(x)
+    """The statistics (B, n) and b(x) (B,), float64, on the CPU."""
+    x, likelihood = x.cpu(), _on_cpu(model)
+    return likelihood.statistics(x).double(), likelihood.base(x)
 
 
 def _on_cpu(model: VAE) -> Likelihood:

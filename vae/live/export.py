@@ -97,7 +97,7 @@ def of_run(run: AnyRun) -> Shown:
     """
     model = run.load_model()
     if isinstance(run, ForeignRun):
-        images = catalogue.load(run.usual_dataset()).resized(run.model_config.image_shape)
+        images = catalogue.load(run.usual_dataset()).read_by(run.model_config)
         return Shown(run.name, model, embed(model, images), images)
     images = _images(run)
     embedding = run.load_embedding(images.fingerprint if images else None)
@@ -240,7 +240,7 @@ def show(model: str | Path | AnyRun | VAE | Any, dataset: str | Dataset | None =
         return Page(page(model, embed(model, images), run.name, images, trained_on))
     if not is_run:
         run = formats.of_object(model, images)
-    model, images = run.load_model(), images.resized(run.model_config.image_shape)
+    model, images = run.load_model(), images.read_by(run.model_config)
     return Page(page(model, embed(model, images), run.name, images))
 
 
@@ -278,7 +278,7 @@ def _images(run: Run) -> Dataset | None:
         images = catalogue.load(run.train_config.held_out_dataset)
     except DatasetError:
         return None
-    return images if images.image_shape == run.model_config.image_shape else None
+    return images if images.is_read_by(run.model_config) else None
 
 
 def _noise_bytes(embedding: Embedding) -> int:

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from vae.analysis.embedding import embed
-from vae.config import ModelConfig, TrainConfig
+from vae.config import IMAGE, ModelConfig, TrainConfig
 from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.catalogue import Dataset
+from vae.data.dataset import Source
 from vae.errors import UserError
 from vae.runs import checkpoint, files, film
 from vae.runs.checkpoint import Run
@@ -122,7 +123,7 @@ def create(
     """
     checkpoint.check_free(run_path)
     model_config = _with_classes(model_config, train_config)
-    _check_shape(catalogue.describe(train_config.dataset).image_shape, model_config, train_config)
+    _check_shape(catalogue.describe(train_config.dataset), model_config, train_config)
     check_objective(model_config, train_config, catalogue.describe(train_config.dataset).n_train)
     # Made in a hidden folder and moved once it is whole, so nobody meets a run without weights.
     draft = files.temporary(run_path)
@@ -152,19 +153,27 @@ def _untrained(run: Run) -> VAE:
     return VAE(run.model_config, torch.Generator().manual_seed(run.train_config.seed))
 
 
-def _check_shape(shape: tuple[int, ...], model: ModelConfig, train: TrainConfig) -> None:
-    if shape != model.image_shape:
+def _check_shape(data: Source | Dataset, model: ModelConfig, train: TrainConfig) -> None:
+    if (data.kind, data.image_shape) != (model.kind, model.image_shape):
         raise UserError(
-            f"image_shape (={model.image_shape}) must be {shape}, "
-            f"the shape of {train.dataset}'s images"
+            f"image_shape (={model.image_shape}) of a model of kind {model.kind} must be "
+            f"{data.image_shape} of kind {data.kind}, as {train.dataset} has it"
+        )
+    if data.kind != IMAGE and train.binarise != "off":
+        raise UserError(
+            f"binarise (={train.binarise}) is of pixels, and {train.dataset} has none; leave it off"
         )
 
 
 def _load(model_config: ModelConfig, train_config: TrainConfig) -> tuple[Dataset, Dataset]:
     """The training images and the held-out ones."""
     train_set = catalogue.load(train_config.dataset, "train")
-    _check_shape(train_set.image_shape, model_config, train_config)
-    return train_set, catalogue.load(train_config.held_out_dataset, "test")
+    _check_shape(train_set, model_config, train_config)
+    test_set = catalogue.load(train_config.held_out_dataset, "test")
+    if train_set.kind == IMAGE:
+        return train_set, test_set
+    # Data of the same name may have been added anew since the run was made.
+    return train_set.read_by(model_config), test_set.read_by(model_config)
 
 
 def _carry_on(

@@ -149,7 +149,7 @@ class Loss(nn.Module):
 
     def _log_px_given(self, lattice: Tensor, target: Tensor, low: torch.autocast) -> Tensor:
         """log p(x|z) of each image at each point, (B, M)."""
-        pixels = target.flatten(1)  # (B, N)
+        pixels = self.model.likelihood.statistics(target)  # (B, N)
 
         def held_against(z: Tensor) -> Tensor:  # (m, D) -> (B, m), without b(x)
             with low:

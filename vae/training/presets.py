@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vae.config import BEST, ELBO, EVIDENCE, check_choice
+from vae.config import BEST, ELBO, EVIDENCE, IMAGE, MIXED, VECTOR, check_choice
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ PRESETS = {
 # Below so many training images a data set is small: it is read many times over, in small batches.
 _SMALL = 20_000
 _SMALL_BATCH = 64
+_TABLE_HIDDEN = (32,)  # for a hundred rows or a few more, which larger networks learn by heart
 
 
 def preset(
@@ -86,6 +87,7 @@ def preset(
     family: str = "mlp",
     batch_size: int | None = None,
     objective: str = ELBO,
+    kind: str = IMAGE,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of a preset for a data set of that size: for ModelConfig, and for TrainConfig.
 
@@ -95,6 +97,7 @@ def preset(
         family: of the network.
         batch_size: another one than the preset's; as many images are read.
         objective: what is to be maximised.
+        kind: what one point is, of `config.DATA_KINDS`.
 
     Raises:
         ConfigError: no such preset.
@@ -104,6 +107,11 @@ def preset(
     batch = _SMALL_BATCH if small else found.train["batch_size"]
     n_images = found.n_steps * batch if small else found.n_images
     hidden = found.conv if family == "conv" else (256, 256, 128) if small else found.hidden
+    model: dict[str, Any] = {"family": family, "hidden": hidden}
+    if kind != IMAGE:
+        model["likelihood"] = MIXED if kind == VECTOR else "gaussian"
+        if kind == VECTOR and small:
+            model["hidden"] = _TABLE_HIDDEN
     if objective in (EVIDENCE, BEST):
         n_images = round(n_images / found.fewer)
     train = found.train | {
@@ -113,7 +121,9 @@ def preset(
         # Small layers spend longer on the conversions than they save.
         "precision": "float32" if small else "auto",
     }
-    return {"family": family, "hidden": hidden}, train
+    if kind != IMAGE:
+        train.pop("binarise", None)
+    return model, train
 
 
 def is_small(n_train: int) -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import streamlit as st
 
 from vae.analysis import prior
+from vae.config import IMAGE
 from vae.data import catalogue
 from vae.data.dataset import DatasetError
 from vae.errors import UserError
@@ -30,7 +31,7 @@ def options(run: AnyRun, resized: bool = True) -> list[str]:
         resized: also what it would be shown resized.
     """
     trained_on = run.train_config.held_out_dataset
-    fitting = catalogue.names_of_shape(run.model_config.image_shape)
+    fitting = catalogue.names_for(run.model_config)
     names = list(dict.fromkeys(filter(None, [trained_on, *fitting])))
     found = [f"{name} {split}" for name in names for split in SPLITS]
     if not names:
@@ -38,7 +39,9 @@ def options(run: AnyRun, resized: bool = True) -> list[str]:
         with_prior = f"{_prior_of(run)} {_HELD_OUT}"
         if st.session_state.get(DATA) == with_prior and _is_known(_prior_of(run)):
             found.append(with_prior)
-    others = catalogue.names() if resized else ()
+    # Images can be resized; a table's columns cannot be made others.
+    can_be = resized and run.model_config.kind == IMAGE
+    others = [n for n in catalogue.names() if catalogue.describe(n).kind == IMAGE] if can_be else []
     return found + [f"{name} {split}" for name in others if name not in names for split in SPLITS]
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
+from vae.config import IMAGE
 from vae.data import catalogue
 from vae.data.dataset import DatasetError
 from vae.errors import UserError
@@ -233,14 +234,18 @@ def _data_note(run: AnyRun) -> None:
     ):
         notes.append(f"not what {run.name} was trained on")
     try:
-        found = catalogue.describe(name).image_shape
+        source = catalogue.describe(name)
     except DatasetError:  # the page says what is missing
         return
-    if found != shape:
+    found = source.image_shape
+    if source.kind != IMAGE:
+        if name not in (trained_on.dataset, trained_on.held_out_dataset):
+            notes.append("standardised as the model's training data were")
+    elif found != shape:
         C, H, W = shape
         colour = "" if found[0] == C else ", grey" if C == 1 else ", colour"
         notes.append(f"resized to {H} x {W}{colour}")
-    if not catalogue.names_of_shape(shape) and not trained_on.dataset:
+    if not catalogue.names_for(run.model_config) and not trained_on.dataset:
         C, H, W = shape
         notes.insert(
             0, f"no known data set has images of {C} x {H} x {W}; your own can be added on Train"

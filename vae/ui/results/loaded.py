@@ -18,6 +18,7 @@ import torch
 from vae import formats
 from vae.analysis import diagnosis
 from vae.analysis.embedding import Embedding, embed
+from vae.config import IMAGE
 from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.dataset import Dataset, DatasetError, Source
@@ -195,11 +196,18 @@ def dataset(name: str, split: str) -> Dataset:
 
 def images(run: AnyRun, name: str, split: str) -> Dataset:
     """The data set as the run's model reads it: another than its own is resized. As `dataset`."""
-    found, shape = dataset(name, split), run.model_config.image_shape
+    found, config = dataset(name, split), run.model_config
     is_own = not isinstance(run, ForeignRun) and name == run.train_config.held_out_dataset
-    if is_own or found.image_shape == shape:
+    if found.is_read_by(config) or (is_own and found.kind == IMAGE):
         return found
-    found.check_resized(shape)
+    found.check_read_by(config)
+    if found.kind != IMAGE:
+        return RESULTS.make(
+            ("read", name, split, config.features),
+            lambda: found.read_by(config),
+            found.fingerprint,
+        )
+    shape = config.image_shape
     return waiting.result(
         ("resized", name, split, found.fingerprint, shape),
         lambda progress: _resized(found, shape, progress),
@@ -217,7 +225,7 @@ def at_hand(run: AnyRun, name: str, split: str) -> tuple[Dataset | None, str]:
         found = images(run, name, split)
     except DatasetError as error:
         return None, str(error)
-    if found.image_shape != run.model_config.image_shape:
+    if not found.is_read_by(run.model_config):
         return None, "the stored map is of another version of this data set"
     return found, ""
 

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae import config
-from vae.config import ConfigError, ModelConfig, Setting, TrainConfig
+from vae.config import IMAGE, VECTOR, ConfigError, ModelConfig, Setting, TrainConfig
 from vae.data import catalogue
 from vae.data.dataset import Source
 from vae.errors import UserError
@@ -75,7 +75,7 @@ def show() -> tuple[NewRuns | None, DeltaGenerator]:
     data, source = _data()
     start = _start(source.n_train)
     said = st.empty()  # in the form's middle, so that it is in sight
-    values, stem = _Fields(data, start, source.n_train).draw(), f"{data}_{start}"
+    values, stem = _Fields(data, start, source).draw(), f"{data}_{start}"
     problem = None
     try:
         sweep = _sweep(values["latent_dim"], values["beta"])
@@ -95,7 +95,9 @@ def show() -> tuple[NewRuns | None, DeltaGenerator]:
     runs = []
     try:
         if problem is None:
-            runs = _runs(values | {"dataset": data, "image_shape": source.image_shape}, sweep, name)
+            names_data = ("image_shape", "kind", "features")
+            of_data = {name: getattr(source, name) for name in names_data} | {"dataset": data}
+            runs = _runs(values | of_data, sweep, name)
     except UserError as error:
         problem = error
     if problem is not None:
@@ -174,10 +176,10 @@ class _Fields:
     They forget what was typed when another start is chosen, and remember it when that is back.
     """
 
-    def __init__(self, data: str, start: str, n_train: int) -> None:
-        self._stem, self._n_train = f"{data}_{start}", n_train
+    def __init__(self, data: str, start: str, source: Source) -> None:
+        self._stem, self._source = f"{data}_{start}", source
         if start in presets.PRESETS:
-            model, train = presets.preset(start, n_train)
+            model, train = presets.preset(start, source.n_train, kind=source.kind)
             self._usual = _DEFAULTS | model | train
         else:
             run = next(run for run in loaded.runs()[0] if run.name == start)
@@ -218,8 +220,9 @@ class _Fields:
         if setting.kind is tuple:
             return self._layers(column, others["family"], options)
         if setting.kind is str:
-            words = (*setting.extra, *setting.choices)
-            return column.selectbox(setting.label, words, index=words.index(usual), **options)
+            words = (*setting.extra, *self._choices(name, setting))
+            at = words.index(usual) if usual in words else 0  # a run may be of other data
+            return column.selectbox(setting.label, words, index=at, **options)
         return column.number_input(
             # A run's own may be 3 where 3.0 is meant, which the widget refuses.
             setting.label,
@@ -229,10 +232,22 @@ class _Fields:
             **options,
         )
 
+    def _choices(self, name: str, setting: Setting) -> tuple[str, ...]:
+        """What a setting can be with these data."""
+        if name == "likelihood":
+            is_image = self._source.kind == IMAGE
+            return config.LIKELIHOODS if is_image else config.MEASURED_LIKELIHOODS
+        if self._source.kind != IMAGE and name == "binarise":
+            return ("off",)
+        if self._source.kind == VECTOR and name == "family":
+            return ("mlp",)
+        return setting.choices
+
     def _layers(self, column: Any, family: str, options: dict[str, Any]) -> str:
         layers = self._usual["hidden"]
         if family != self._usual["family"]:
-            layers = presets.preset("quick", self._n_train, family)[0]["hidden"]
+            usual = presets.preset("quick", self._source.n_train, family, kind=self._source.kind)
+            layers = usual[0]["hidden"]
         options["key"] = f"hidden_{family}_{self._stem}"
         return column.text_input(_LAYERS[family], ",".join(map(str, layers)), **options)
 

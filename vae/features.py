@@ -1,0 +1,109 @@
+"""What the numbers of a vector or a series are, and how a model reads them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+KINDS = REAL, POSITIVE, BINARY, COUNT = "real", "positive", "binary", "count"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of a table, or one channel of a series.
+
+    Attributes:
+        name: of the column or channel.
+        kind: one of KINDS: any number; one above 0 that is read by its logarithm; 0 or 1; or
+            0, 1, 2 and so on.
+        unit: of its values; "" where none is known.
+        mean, scale: of the training part: of the value, of log x where it is positive, of
+            log(1 + x) of a count; 0 and 1 for a binary one.
+    """
+
+    name: str
+    kind: str = REAL
+    unit: str = ""
+    mean: float = 0.0
+    scale: float = 1.0
+
+
+def measured(values: np.ndarray, features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """The features with the mean and scale of these values: of the training part.
+
+    Args:
+        values: shape (N, F), or (N, C, L) of series; NaN where one is missing.
+        features: F or C of them.
+
+    Returns:
+        As many; the scale of what does not vary is 1.
+    """
+    found = []
+    for f, feature in enumerate(features):
+        if feature.kind == BINARY:
+            found.append(replace(feature, mean=0.0, scale=1.0))
+            continue
+        column = values[:, f].astype(np.float64)
+        column = {POSITIVE: np.log, COUNT: np.log1p}.get(feature.kind, np.asarray)(column)
+        column = column[np.isfinite(column)]
+        mean, scale = (float(column.mean()), float(column.std())) if len(column) else (0.0, 1.0)
+        found.append(replace(feature, mean=mean, scale=scale if scale > 1e-9 * abs(mean) else 1.0))
+    return tuple(found)
+
+
+def as_read(values: np.ndarray, features: Sequence[Feature]) -> np.ndarray:
+    """Values as a model reads them: real and positive ones standardised, others as they are.
+
+    Args:
+        values: as measured, shape (N, F) or (N, C, L); NaN where one is missing, and stays NaN.
+        features: F or C of them.
+
+    Returns:
+        float32, of the same shape.
+    """
+    out = values.astype(np.float64)
+    for f, feature in enumerate(features):
+        if feature.kind == POSITIVE:
+            out[:, f] = np.log(out[:, f])
+        if feature.kind in (REAL, POSITIVE):
+            out[:, f] = (out[:, f] - feature.mean) / feature.scale
+    return out.astype(np.float32)
+
+
+def as_measured(x: np.ndarray, features: Sequence[Feature]) -> np.ndarray:
+    """The way back from `as_read`: float64, in each feature's own unit."""
+    out = x.astype(np.float64)
+    for f, feature in enumerate(features):
+        if feature.kind in (REAL, POSITIVE):
+            out[:, f] = out[:, f] * feature.scale + feature.mean
+        if feature.kind == POSITIVE:
+            out[:, f] = np.exp(np.minimum(out[:, f], 700.0))
+    return out
+
+
+def from_dicts(values: Any) -> tuple[Feature, ...]:
+    """Features as JSON holds them.
+
+    Raises:
+        ValueError: they are not a list of such; the message says what is wrong.
+    """
+    if not isinstance(values, list | tuple):
+        raise ValueError("it must be a list")
+    found = []
+    for i, value in enumerate(values):
+        if isinstance(value, Feature):
+            found.append(value)
+            continue
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise ValueError(f"feature {i} must have a name")
+        feature = Feature(value["name"], str(value.get("kind", REAL)), str(value.get("unit", "")))
+        if feature.kind not in KINDS:
+            raise ValueError(f"feature {i} has the kind {feature.kind[:40]!r}, none of {KINDS}")
+        numbers = value.get("mean", 0.0), value.get("scale", 1.0)
+        usable = all(isinstance(v, int | float) and math.isfinite(v) for v in numbers)
+        if not usable or not numbers[1] > 0:
+            raise ValueError(f"feature {i} has no usable mean and scale")
+        found.append(replace(feature, mean=float(numbers[0]), scale=float(numbers[1])))
+    return tuple(found)
