@@ -101,16 +101,17 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
 
 # From the ground up: a package knows those before it, and never one behind it.
 FLOORS = (
-    *("errors", "names", "config", "core", "data", "training", "inference", "analysis", "runs"),
-    *("formats", "figures", "lessons", "live", "ui", "cli", "bench"),
+    *("errors", "names", "features", "config", "core", "data", "training", "inference"),
+    *("analysis", "runs", "formats", "figures", "lessons", "live", "ui", "cli", "bench"),
 )
 # What a package may know of the floors below it, where that is not all of them.
 KNOWS = {
     "errors": set(),
     "names": set(),
-    "config": {"errors"},
-    "core": {"errors", "config"},
-    "data": {"errors", "names", "config"},
+    "features": set(),
+    "config": {"errors", "features"},
+    "core": {"errors", "features", "config"},
+    "data": {"errors", "names", "features", "config"},
     "training": {"errors", "config", "core", "data"},
     "inference": {"errors", "config", "core", "data", "training"},
     "figures": {"errors", "names"},

@@ -210,9 +210,9 @@ class ModelConfig:
     features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_kind(self)
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
         _check_settings(self)
+        _check_kind(self)
         if len(self.hidden) > MAX_DEPTH:
             n = len(self.hidden)
             raise ConfigError(f"hidden has {n} layers; it must have at most {MAX_DEPTH}")
@@ -263,12 +263,12 @@ class ForeignModel:
     features: tuple[Feature, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_kind(self)
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
         Setting(help="").check("family", self.family)  # any word
         ours = settings(ModelConfig)
         for name in ("latent_dim", "likelihood", "hidden"):
             object.__setattr__(self, name, ours[name].check(name, getattr(self, name)))
+        _check_kind(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""

@@ -86,8 +86,7 @@ def test_an_unknown_name_is_told_with_those_there_are(name):
         with pytest.raises(DatasetError) as raised:
             use(name)
         assert str(raised.value) == (
-            f"unknown data set {name!r}; "
-            "choose one of: digits, sprites, mnist, fashion-mnist, kmnist"
+            f"unknown data set {name!r}; choose one of: {', '.join(catalogue.NAMES)}"
         )
 
 

@@ -86,7 +86,7 @@ def test_a_set_that_is_missing_is_told_with_what_adds_it(data_folder):
     with pytest.raises(DatasetError) as raised:
         catalogue.load("flowers-binarised")
     assert str(raised.value) == (
-        "unknown data set 'flowers'; choose one of: digits, sprites, mnist, fashion-mnist, kmnist; "
+        f"unknown data set 'flowers'; choose one of: {', '.join(catalogue.NAMES)}; "
         f"or, if it is of your own, add it to {data_folder / 'own'}: "
         "python -m vae data add PATH --name flowers"
     )
