@@ -120,7 +120,7 @@ def group(view: View) -> None:
         f"-ELBO {sum(means):.2f} nats per image"
     )
     if view.images is not None:
-        shown = view.images.images[indices[:40]].numpy() / 255
+        shown = view.pictures_of(indices[:40])
         images.show(images.row(shown, side=32, per_row=20), "the images of the group")
     st.button("Forget these points", on_click=lambda: st.session_state.pop(selection.GROUP, None))
 

@@ -187,7 +187,7 @@ def drawn_images(view: View) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "x": [images.data_url(image) for image in drawn],
+                "x": [images.data_url(image / 255) for image in drawn],
                 "label": [f"your point {i + 1}" for i in range(len(drawn))],
                 **{name: theme.term(embedding, name) for name in theme.TERMS},
                 SHARE: embedding.kl_share,

@@ -107,3 +107,27 @@ def from_dicts(values: Any) -> tuple[Feature, ...]:
             raise ValueError(f"feature {i} has no usable mean and scale")
         found.append(replace(feature, mean=float(numbers[0]), scale=float(numbers[1])))
     return tuple(found)
+
+
+def on_axis(x: np.ndarray, features: Sequence[Feature], kind: str) -> np.ndarray:
+    """Values as a model reads them, on one standardised axis for all features.
+
+    Counts go there by log(1 + x), 0 and 1 to -1 and 1; a scale of the others is theirs already.
+
+    Args:
+        x: shape (..., C, n): a vector's features along n, a series' channels along C.
+        features: n or C of them.
+        kind: "vector" or "series".
+
+    Returns:
+        float64, of the same shape.
+    """
+    shape = (-1,) if kind == "vector" else (-1, 1)
+    kinds = np.array([feature.kind for feature in features]).reshape(shape)
+    mean, scale = (
+        np.array([getattr(feature, name) for feature in features]).reshape(shape)
+        for name in ("mean", "scale")
+    )
+    x = x.astype(np.float64)
+    counts = (np.log1p(np.maximum(x, 0)) - mean) / scale
+    return np.where(kinds == COUNT, counts, np.where(kinds == BINARY, 2 * x - 1, x))

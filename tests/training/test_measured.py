@@ -1,6 +1,5 @@
 """VAEs of vectors against probabilistic PCA, whose optimum scikit-learn knows in closed form."""
 
-import pytest
 import torch
 from sklearn.decomposition import PCA
 

@@ -14,9 +14,10 @@ from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
 from vae.analysis.embedding import Embedding
+from vae.config import IMAGE, ModelConfig
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once
-from vae.core.likelihood import Gaussian
+from vae.core.likelihood import Gaussian, Measured, likelihood_of
 from vae.core.model import VAE
 from vae.data.dataset import Dataset, to_unit
 from vae.errors import UserError
@@ -263,26 +264,36 @@ def calibration(
         condition: as in `embed`, and the one that the embedding was made with.
 
     Returns:
-        Residuals where p(x|z) is normal, Reliability otherwise.
+        Residuals where p(x|z) is normal or of numbers of several kinds, each in units of its own
+        standard deviation; Reliability of pixels, and of numbers that are all 0 or 1.
 
     Raises:
         UserError: the model's output is not finite.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(embedding))[:most])
     n_at_once = decodes_at_once(model)
-    predicted, observed, labels = [], [], labels_for(model, dataset, condition)
+    predicted, observed, spreads = [], [], []
+    labels = labels_for(model, dataset, condition)
     for part in np.array_split(rows, -(-len(rows) // n_at_once)):
         mu, logvar = (torch.from_numpy(v[part]) for v in (embedding.mu, embedding.logvar))
         eps = gaussian.noise_of_points(part.tolist(), 1, embedding.latent_dim, embedding.seed)[0]
         z = gaussian.reparameterise(mu, logvar, eps).to(model.device)
         given = model.given(labels[torch.from_numpy(part)])
-        predicted.append(model.likelihood.mean(given.decode(z)).cpu().numpy())
+        raw = given.decode(z)
+        predicted.append(model.likelihood.mean(raw).cpu().numpy())
+        if isinstance(model.likelihood, Measured):
+            spreads.append(model.likelihood.variance(raw).sqrt().cpu().numpy())
         observed.append(to_unit(dataset.images[torch.from_numpy(part)]).numpy())
     p, x = np.concatenate(predicted), np.concatenate(observed)
     if not np.isfinite(p).all():
         raise UserError("the decoder's output is not finite")
     if isinstance(model.likelihood, Gaussian):
         return residuals((x - p) * math.exp(-float(model.likelihood.logvar_x) / 2))
+    if isinstance(model.likelihood, Measured):
+        seen = ~np.isnan(x)
+        if set(model.likelihood.families) == {"bernoulli"}:
+            return reliability(p[seen], x[seen])
+        return residuals((x[seen] - p[seen]) / np.concatenate(spreads)[seen])
     return reliability(p, x)
 
 
@@ -293,7 +304,7 @@ def cost_without_z(dataset: Dataset, likelihood: str, is_given_label: bool = Fal
 
     Args:
         dataset: the images.
-        likelihood: one of `config.LIKELIHOODS`.
+        likelihood: of `config.LIKELIHOODS`, or MEASURED_LIKELIHOODS.
         is_given_label: the model knows each image's label as well: it has a mean image per class.
 
     Returns:
@@ -302,6 +313,8 @@ def cost_without_z(dataset: Dataset, likelihood: str, is_given_label: bool = Fal
     labels = dataset.labels if is_given_label else torch.zeros_like(dataset.labels)
     groups = [dataset.images[labels == label] for label in labels.unique()]
     shares = [len(x) / len(dataset) for x in groups]
+    if dataset.kind != IMAGE:
+        return _cost_of_constants(dataset, likelihood, labels)
     if likelihood == "bernoulli":
         # The cross-entropy is linear in x, so that grey pixels cost what their mean does.
         means = [(x.sum(0, dtype=torch.float64) / (255 * len(x))).clamp(0, 1) for x in groups]
@@ -313,6 +326,31 @@ def cost_without_z(dataset: Dataset, likelihood: str, is_given_label: bool = Fal
         n = math.prod(dataset.image_shape)
         return n * (gaussian.LOG_2PI + math.log(max(s2, 1e-12)) + 1) / 2
     return None
+
+
+def _cost_of_constants(dataset: Dataset, likelihood: str, labels: torch.Tensor) -> float:
+    """The same of vectors and series: the best constants of their likelihood, by a search."""
+    shape = dataset.image_shape
+    config = ModelConfig(shape, likelihood=likelihood, kind=dataset.kind, features=dataset.features)
+    groups, of = labels.unique(return_inverse=True)
+    x, found = dataset.images.double(), likelihood_of(config).double()
+    raw = torch.zeros(len(groups), *shape, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [raw, *found.parameters()], max_iter=200, line_search_fn="strong_wolfe"
+    )
+
+    def cost() -> torch.Tensor:
+        return -found.log_prob(x, raw[of]).sum() / len(x)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = cost()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)
+    return float(cost().detach())
 
 
 def _mean_variance(images: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 import torch
 
+from vae.config import IMAGE
 from vae.core.model import VAE
 from vae.data.dataset import Dataset
 
@@ -28,6 +29,16 @@ def drawn(model: VAE, name: str, seed: int = 0) -> Dataset:
         parts = [
             model.given(labels[some]).decode_mean(z[some]) for some in torch.arange(n).split(32)
         ]
-    images = torch.cat(parts).clamp(0, 1).mul(255).round().to(torch.uint8)
-    names = tuple(str(label) for label in range(max(1, config.n_classes)))
-    return Dataset(name, "test", images, labels, names, note="drawn by the model itself")
+    images = torch.cat(parts)
+    if config.kind == IMAGE:
+        images = images.clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Dataset(
+        name,
+        "test",
+        images,
+        labels,
+        tuple(str(label) for label in range(max(1, config.n_classes))),
+        note="drawn by the model itself",
+        kind=config.kind,
+        features=config.features,
+    )

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -339,14 +339,18 @@ def _conv_sides(config: ModelConfig) -> list[tuple[int, int]]:
     return sides
 
 
-def _stage(config: ModelConfig) -> dict[str, tuple[int, int]]:
+class _Stage(NamedTuple):
     """Kernel, stride and padding of a stage: along a series there is one dimension."""
-    h = config.kind != SERIES
-    return {
-        "kernel_size": (3 if h else 1, 3),
-        "stride": (2 if h else 1, 2),
-        "padding": (int(h), 1),
-    }
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> Self:
+        if config.kind == SERIES:
+            return cls((1, 3), (1, 2), (0, 1))
+        return cls((3, 3), (2, 2), (1, 1))
 
 
 def _conv_encoder(config: ModelConfig) -> tuple[nn.Module, int]:
@@ -354,7 +358,7 @@ def _conv_encoder(config: ModelConfig) -> tuple[nn.Module, int]:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(channels):
         layers += [
-            nn.Conv2d(n_in, n_out, **_stage(config)),
+            nn.Conv2d(n_in, n_out, *_Stage.of(config)),
             _ACTIVATIONS[config.activation](),
         ]
     layers.append(nn.Flatten())
@@ -377,7 +381,7 @@ def _conv_decoder(config: ModelConfig) -> nn.Module:
             nn.ConvTranspose2d(
                 n_in,
                 n_out,
-                **_stage(config),
+                *_Stage.of(config),
                 output_padding=(H - (2 * h - 1) if H > 1 else 0, W - (2 * w - 1)),
             ),
         ]

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import torch
 
+from vae import plots
 from vae.analysis import traversal
 from vae.figures import sheets
 from vae.live import export
@@ -93,4 +94,4 @@ def _picture(shown: Shown) -> bytes:
         traversal.decode(model.given(row % n_classes) if n_classes else model, z[row])
         for row in range(_SIDE)
     ]
-    return sheets.mosaic(torch.stack(rows).numpy())
+    return sheets.mosaic(plots.pictures(torch.stack(rows).numpy(), model.config))

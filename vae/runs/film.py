@@ -13,6 +13,7 @@ from PIL import Image
 
 from vae.errors import UserError
 from vae.names import printable
+from vae.plots import picture_shape
 from vae.runs import files
 from vae.runs.checkpoint import Run
 from vae.runs.files import CheckpointError
@@ -58,7 +59,7 @@ def load(run: Run, epoch: int) -> Frame:
         file = path(run, epoch, "png")
         sheet = files.read(file, _MAX_BYTES)
         with Image.open(io.BytesIO(sheet), formats=["PNG"]) as image:
-            C, H, W = run.model_config.image_shape
+            C, H, W = picture_shape(run.model_config)
             if image.size != (SIDE * W, SIDE * H) or image.mode != ("L" if C == 1 else "RGB"):
                 raise UserError(f"a sheet of {image.width} x {image.height} pixels, {image.mode}")
             image.verify()

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vae import plots
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once
 from vae.core.model import VAE
@@ -80,13 +81,15 @@ def shoot(model: VAE, test_images: Tensor, epoch: int, labels: Tensor | None = N
         mu.append(given.encode(to_unit(test_images[rows].to(device)))[0])
     z = lattice(model.config.latent_dim).to(device)
     model = model.given(0)
-    means = torch.cat([model.decode_mean(part) for part in z.split(chunk)])  # (n, C, H, W)
+    means = torch.cat([model.decode_mean(part) for part in z.split(chunk)])
+    # (n, C, H, W)
+    means = torch.from_numpy(plots.pictures(means.cpu().numpy(), model.config))
     C, H, W = means.shape[1:]
     sheet = means.reshape(SIDE, SIDE, C, H, W).permute(0, 3, 1, 4, 2)
     sheet = sheet.reshape(SIDE * H, SIDE * W, C)
     # Fewer greys than a byte has halve the file, and the eye does not miss them.
     levels = (sheet * (_LEVELS - 1)).round() * (255 / (_LEVELS - 1))
-    pixels = levels.round().to(torch.uint8).cpu().numpy()
+    pixels = levels.round().to(torch.uint8).numpy()
     png = io.BytesIO()
     Image.fromarray(pixels if C == 3 else pixels[:, :, 0]).save(png, "png", optimize=True)
     largest = torch.finfo(torch.float16).max  # a mean beyond it is far outside any map

@@ -61,13 +61,14 @@ def show(
 
 
 def data_url(image: np.ndarray) -> str:
-    """An image (C, H, W) in [0, 255] as the PNG data URL that a table's image column shows."""
-    return _data_url(image.tobytes(), image.shape, image.dtype.str)
+    """An image (C, H, W) in [0, 1] as the PNG data URL that a table's image column shows."""
+    pixels = np.rint(np.nan_to_num(np.clip(image, 0, 1)) * 255).astype(np.uint8)
+    return _data_url(pixels.tobytes(), pixels.shape)
 
 
 @lru_cache(_MOST_KEPT)  # the same images come first in everybody's table
-def _data_url(data: bytes, shape: tuple[int, ...], dtype: str) -> str:
-    image = np.frombuffer(data, dtype).reshape(shape)
+def _data_url(data: bytes, shape: tuple[int, ...]) -> str:
+    image = np.frombuffer(data, np.uint8).reshape(shape)
     buffer = io.BytesIO()
     Image.fromarray(enlarged(image / 255, _TABLE_SIDE)).save(buffer, format="PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -5,13 +5,14 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from vae.config import IMAGE
 from vae.core import gaussian
 from vae.core.elbo import pixel_recon
 from vae.data import catalogue
 from vae.data.dataset import DatasetError, to_unit
 from vae.figures import points as figures
 from vae.lessons.glossary import GLOSSARY
-from vae.ui import charts, images, roles
+from vae.ui import charts, images, measured, roles
 from vae.ui.results import loaded
 from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
@@ -27,6 +28,15 @@ def card(view: View, index: int) -> None:
     embedding = view.embedding
     label = embedding.class_names[embedding.labels[index]]
     st.markdown(f"##### Point {index:,}, label {plain(label)}")
+    if view.run.model_config.kind != IMAGE:
+        if view.images is None:
+            missing_image(view)
+        else:
+            x = to_unit(view.images.images[index])
+            measured.show(view, index, _recon(view, x, index))
+        stored_terms(view, index)
+        _kl_bars(embedding.kl_per_dim[index])
+        return
     mu = torch.from_numpy(embedding.mu[index])
     pictures = st.columns(3, gap="small")
     if view.images is not None:
@@ -43,7 +53,7 @@ def card(view: View, index: int) -> None:
         with pictures[2]:
             per_pixel = RESULTS.make(
                 ("recon of pixels", view.key, index, embedding.n_samples, embedding.seed),
-                lambda: _recon_of_pixels(view, x, index),
+                lambda: _recon(view, x, index).sum(0),
             )
             charts.chart(
                 charts.kept("pixels", lambda: figures.pixel_map(per_pixel, width=_SIDE), per_pixel),
@@ -55,7 +65,10 @@ def card(view: View, index: int) -> None:
         missing_image(view)
 
     stored_terms(view, index)
-    kl_per_dim = embedding.kl_per_dim[index]
+    _kl_bars(embedding.kl_per_dim[index])
+
+
+def _kl_bars(kl_per_dim: np.ndarray) -> None:
     if len(kl_per_dim) <= 32:
         charts.chart(
             charts.kept("KL of dimensions", lambda: figures.kl_bars(kl_per_dim), kl_per_dim),
@@ -64,13 +77,13 @@ def card(view: View, index: int) -> None:
         )
 
 
-def _recon_of_pixels(view: View, x: Tensor, index: int) -> np.ndarray:
-    """What each pixel of x (C, H, W) adds to recon, in nats, the channels added: (H, W)."""
+def _recon(view: View, x: Tensor, index: int) -> np.ndarray:
+    """What each number of x (C, H, W) adds to recon, in nats: (C, H, W)."""
     embedding = view.embedding
     eps = gaussian.noise_of_points(
         [index], embedding.n_samples, embedding.latent_dim, embedding.seed
     )
-    return pixel_recon(view.given(index), x, eps[:, 0]).sum(0).numpy()
+    return pixel_recon(view.given(index), x, eps[:, 0]).numpy()
 
 
 def missing_image(view: View) -> None:

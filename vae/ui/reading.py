@@ -5,6 +5,7 @@ import html
 import numpy as np
 import streamlit as st
 
+from vae import plots
 from vae.data.dataset import Dataset, to_unit
 from vae.formats import AnyRun
 from vae.formats.card import ASSUMED, CHOSEN, Choices, Fact
@@ -80,7 +81,8 @@ def warning(run: AnyRun, verdict: Verdict | None, images: Dataset | None) -> Non
 def _question(run: ForeignRun, verdict: Verdict, images: Dataset) -> None:
     with st.container(border=True, key="which_reading"):
         st.markdown("**Which of these is your model?** The file does not say how it is meant.")
-        _row(to_unit(images.images[: readings.N_PICTURES]).numpy(), "the images")
+        x = to_unit(images.images[: readings.N_PICTURES]).numpy()
+        _row(plots.pictures(x, run.model_config), "the images")
         here = f"as it is read now  \n:small[{nats(verdict.neg_elbo)} nats]"
         _row(readings.pictures(run, images), here, "reading_now", run, {})
         # Readings that the data cannot tell apart may differ in what stands for one change.

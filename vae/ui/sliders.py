@@ -59,9 +59,14 @@ def _panel(view: View, axes: Projection | Layout, index: int) -> None:
     z = gaussian.reparameterise(mu, logvar, gaussian.draw((N_DRAWS, 1, D), generator))[:, 0]
     with torch.no_grad():
         model = view.given(index)
-        mean, draws = model.decode_mean(mu)[0].numpy(), model.decode_mean(z).numpy()
+        mean, draws = (view.pictures(model.decode_mean(at).numpy()) for at in (mu[0], z))
     with picture:
-        images.show(images.enlarged(mean, 150), "the decoded mean", "decoded at z = μ", width=150)
+        images.show(
+            images.enlarged(mean, 150),
+            "the decoded mean",
+            "decoded at z = μ",
+            width=150,
+        )
     images.show(images.row(draws, side=48, per_row=N_DRAWS), "decoded samples of q")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         kl = gaussian.kl_to_standard_normal(mu, logvar).sum().item()

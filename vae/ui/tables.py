@@ -53,7 +53,7 @@ def points(
     """
     front: dict[str, Any] = {}
     if view.images is not None:
-        front["x"] = [images.data_url(view.images.images[i].numpy()) for i in rows]
+        front["x"] = [images.data_url(picture) for picture in view.pictures_of(rows)]
     front |= {**(pictures or {}), "point": rows, "label": label_names(view, rows)}
     marked = np.flatnonzero(rows == chosen).tolist() if chosen is not None else []
     st.dataframe(

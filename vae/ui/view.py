@@ -1,16 +1,17 @@
 """What a page looks at: a checkpoint, a data set seen through it, and the chosen point."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 import torch
 
+from vae import plots
 from vae.analysis.embedding import Embedding
 from vae.core.model import VAE
 from vae.data import catalogue
-from vae.data.dataset import Dataset
+from vae.data.dataset import Dataset, to_unit
 from vae.errors import UserError
 from vae.figures import theme
 from vae.formats import AnyRun, ForeignRun
@@ -72,6 +73,15 @@ class View:
         if not self.model.config.n_classes:
             return self.model
         return self.model.given(torch.as_tensor(self.embedding.labels[points]))
+
+    def pictures(self, x: np.ndarray) -> np.ndarray:
+        """Points (..., C, H, W) as pictures: images as they are, others plotted (`vae.plots`)."""
+        return plots.pictures(x, self.run.model_config)
+
+    def pictures_of(self, points: int | Sequence[int] | np.ndarray) -> np.ndarray:
+        """The same of points of the data set, whose images must be at hand."""
+        assert self.images is not None
+        return self.pictures(to_unit(self.images.images[torch.as_tensor(points)]).numpy())
 
     @property
     def has_encoder(self) -> bool:

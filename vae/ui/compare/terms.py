@@ -71,14 +71,16 @@ def this_point(pair: Pair, index: int) -> None:
         if pair.first.images is not None:
             x = to_unit(pair.first.images.images[index]).numpy()
             with columns[0]:
-                images.show(images.enlarged(x, _SIDE), "the image x", "x", width=_SIDE)
+                images.show(
+                    images.enlarged(pair.first.pictures(x), _SIDE), "the image x", "x", width=_SIDE
+                )
         for column, view in zip(columns[1:], pair.views, strict=True):
             decoded = (
                 view.given(index).decode_mean(torch.from_numpy(view.embedding.mu[index])).numpy()
             )
             with column:
                 images.show(
-                    images.enlarged(decoded, _SIDE),
+                    images.enlarged(view.pictures(decoded), _SIDE),
                     "the decoded mean",
                     plain(view.run.name),
                     width=_SIDE,

@@ -196,7 +196,7 @@ def _from_holes(view: View, holes: Holes, deepest: torch.Tensor) -> None:
         with columns[i % 6]:
             ratio = float(holes.log_ratio[deepest[i]])
             images.show(
-                images.enlarged(image, _SIDE),
+                images.enlarged(view.pictures(image), _SIDE),
                 "decoded from a hole",
                 f"{i + 1}: {ratio:.1f}",
                 width="stretch",

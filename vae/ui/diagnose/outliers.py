@@ -64,7 +64,7 @@ def _outlier_table(view: View, worst: np.ndarray, z: np.ndarray) -> None:
             "deviations": st.column_config.NumberColumn(format="%.1f"),
             **tables.in_nats(list(theme.TERMS)),
         },
-        pictures={"E[x|μ]": [images.data_url(np.nan_to_num(image) * 255) for image in decoded]},
+        pictures={"E[x|μ]": [images.data_url(picture) for picture in view.pictures(decoded)]},
         height=470,
         row_height=48,
     )

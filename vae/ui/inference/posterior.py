@@ -82,11 +82,21 @@ def pictures(view: View, index: int, found: Inference) -> None:
     columns = st.columns(4, gap="small")
     with columns[0]:
         x = inference.image(view, index).numpy()
-        images.show(images.enlarged(x, _SIDE), "the image x", f"x: {plain(label)}", width=_SIDE)
+        images.show(
+            images.enlarged(view.pictures(x), _SIDE),
+            "the image x",
+            f"x: {plain(label)}",
+            width=_SIDE,
+        )
     for column, (name, z) in zip(columns[1:], places.items(), strict=False):
         with column, torch.no_grad():
             decoded = view.given(index).decode_mean(z).numpy()
-            images.show(images.enlarged(decoded, _SIDE), "the decoded mean", name, width=_SIDE)
+            images.show(
+                images.enlarged(view.pictures(decoded), _SIDE),
+                "the decoded mean",
+                name,
+                width=_SIDE,
+            )
 
 
 def equation_8(found: Inference, split: GapSplit | None) -> DeltaGenerator:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from streamlit.delta_generator import DeltaGenerator
 
+from vae import plots
 from vae.data import catalogue
 from vae.data.dataset import Dataset, to_unit
 from vae.formats import AnyRun, ForeignRun
@@ -98,7 +99,8 @@ def pictures(run: ForeignRun, images: Dataset, reading: Reading | None = None) -
         x, labels = to_unit(images.images[:N_PICTURES]), images.labels[:N_PICTURES]
         with torch.no_grad():
             model = loaded.model(other)
-            return model.given(labels).decode_mean(places(model, x, labels)).numpy()
+            means = model.given(labels).decode_mean(places(model, x, labels)).numpy()
+            return plots.pictures(means, model.config)
 
     return RESULTS.make(key, made)
 

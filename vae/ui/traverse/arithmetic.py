@@ -47,7 +47,8 @@ def show(view: View, controls: DeltaGenerator) -> None:
             "Strength s", -1.0, 2.0, 1.0, 0.05, key="strength", persist_state="session"
         )
         s = torch.tensor([strength])
-        pictures = traversal.decode(model, torch.cat([found.means, found.path(s)])).numpy()
+        means = traversal.decode(model, torch.cat([found.means, found.path(s)])).numpy()
+        pictures = view.pictures(means)
         captions = [names[name] for name in "ABC"]
         show_sum(
             [
@@ -59,12 +60,13 @@ def show(view: View, controls: DeltaGenerator) -> None:
             side=_SIDE,
         )
         st.caption(under_one_class(view, index) + _caption(found))
-    decoded = traversal.decode(model, found.path(_STRENGTHS))[None].numpy()  # (1, n, C, H, W)
+    decoded = traversal.decode(model, found.path(_STRENGTHS))[None].numpy()
+    decoded = view.pictures(decoded)  # (1, n, C, H, W)
     columns = [with_minus(value) for value in _STRENGTHS.tolist()]
 
     def film() -> np.ndarray:
         dense = torch.linspace(-1, 2, _FRAMES, dtype=torch.float64)
-        return traversal.decode(model, found.path(dense))[None].numpy()
+        return view.pictures(traversal.decode(model, found.path(dense))[None].numpy())
 
     with strip:
         row = Row(

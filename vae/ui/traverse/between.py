@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vae.analysis import traversal
 from vae.analysis.traversal import SPHERICAL, WAYS
-from vae.data.dataset import to_unit
 from vae.figures import sheets
 from vae.figures import traversal as figures
 from vae.ui import charts, point, projection
@@ -37,20 +36,21 @@ def show(view: View, controls: DeltaGenerator) -> None:
     legs = len(stops) - 1
     per_leg = _STEPS.get(legs, 2)
     ways = {way: traversal.chain(mu, per_leg, way) for way in WAYS}
-    decoded = traversal.decode(model, torch.stack(list(ways.values()))).numpy()  # (2, T, C, H, W)
+    decoded = traversal.decode(model, torch.stack(list(ways.values()))).numpy()
+    pictures = view.pictures(decoded)  # (2, T, C, H, W)
     at = [s * per_leg for s in range(len(stops))]
     names = [f"{s}: point {i:,}" for s, i in enumerate(stops, 1)]
     columns = [names[j // per_leg] if j in at else "" for j in range(decoded.shape[1])]
 
     def film() -> np.ndarray:
         dense = [traversal.chain(mu, max(8, 24 // legs), way) for way in WAYS]
-        return traversal.decode(model, torch.stack(dense)).numpy()
+        return view.pictures(traversal.decode(model, torch.stack(dense)).numpy())
 
     frames = film() if downloads.is_moving() else None
     rows = [
         Row(
             way,
-            decoded[i],
+            pictures[i],
             notes=(f"moves {traversal.change(torch.from_numpy(decoded[i : i + 1]))[0]:.2f}",),
             tips=[f"‖z‖² = {value:.2f}" for value in _squared(ways[way]).tolist()],
             marked=at,
@@ -59,8 +59,8 @@ def show(view: View, controls: DeltaGenerator) -> None:
         for i, way in enumerate(WAYS)
     ]
     if view.images is not None:
-        originals = np.zeros_like(decoded[0])
-        originals[at] = to_unit(view.images.images[stops]).numpy()
+        originals = np.zeros_like(pictures[0])
+        originals[at] = view.pictures_of(stops)
         empty = [j for j in range(len(originals)) if j not in at]
         labels = np.repeat(embedding.labels[stops], per_leg)[: len(columns)]
         tips = [embedding.class_names[label] for label in labels]

@@ -10,7 +10,6 @@ from vae.analysis import traversal
 from vae.analysis.axes import dimension_name
 from vae.analysis.diagnosis import INACTIVE
 from vae.analysis.traversal import DATA, KINDS, POINT, POSTERIOR, PRIOR, Traversal
-from vae.data.dataset import to_unit
 from vae.figures import sheets
 from vae.figures import traversal as figures
 from vae.ui import charts, images, point, sections
@@ -39,19 +38,20 @@ def show(view: View, controls: DeltaGenerator) -> None:
     walk = traversal.traverse(embedding, kind, n, index)
     decoded = traversal.decode(model, walk.latents(shown))  # (R, n, C, H, W)
     moved = traversal.change(decoded)
+    pictures = view.pictures(decoded.numpy())
     start = walk.start[shown].tolist()
 
     def film() -> np.ndarray:
         most = min(_MOST_FRAMES, _MOST_NUMBERS // math.prod(view.run.model_config.image_shape))
         T = max(traversal.LEAST_COLUMNS, min(_FRAMES, most // len(shown)))
         dense = traversal.traverse(embedding, kind, T, index)
-        return traversal.decode(model, dense.latents(shown)).numpy()
+        return view.pictures(traversal.decode(model, dense.latents(shown)).numpy())
 
     frames = film() if downloads.is_moving() else None
     rows = [
         Row(
             name=dimension_name(d),
-            images=decoded[i].numpy(),
+            images=pictures[i],
             notes=(
                 f"{kl[d]:.2f} nats" if kl[d] >= 0.005 else f"{kl[d]:.4f} nats",
                 "collapsed" if kl[d] < INACTIVE else f"moves {moved[i]:.2f}",
@@ -81,7 +81,7 @@ def show(view: View, controls: DeltaGenerator) -> None:
     ]
     downloads.buttons(
         f"{view.run.name}-{kind}",
-        lambda: sheets.sheet(decoded.numpy(), names, _heads(kind, walk), title, start),
+        lambda: sheets.sheet(pictures, names, _heads(kind, walk), title, start),
         lambda: sheets.gif(sheets.moving(film(), [name.replace("\n", ", ") for name in names])),
         "Grid",
     )
@@ -112,8 +112,9 @@ def _controls(view: View) -> tuple[str, int, int, int]:
     if kind != PRIOR:
         index = point_picker(view.embedding)
         if view.images is not None:
-            x = to_unit(view.images.images[index]).numpy()
-            images.show(images.enlarged(x, 40), "the image x", width="content")
+            images.show(
+                images.enlarged(view.pictures_of(index), 40), "the image x", width="content"
+            )
     return kind, n, n_rows, index
 
 
