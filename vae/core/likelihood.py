@@ -249,7 +249,7 @@ class Measured(nn.Module):
             normal = -(LOG_2PI + logvar + x.square() * torch.exp(-logvar)) / 2
             out = torch.where(self._are(x, "gaussian"), normal, out)
         if self._has_counts:
-            count = torch.where(self._are(x, *_COUNTS), x, 0)
+            count = torch.where(self._are(x, *_COUNTS), x, torch.zeros_like(x))
             out = torch.where(self._are(x, "poisson"), -torch.lgamma(count + 1), out)
         if hasattr(self, "log_r"):
             r = torch.exp(self.log_r.to(x.dtype))

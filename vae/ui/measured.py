@@ -66,7 +66,7 @@ def _vector(
     flat = x[0, 0], mean[0, 0]
     own = [as_measured(values[None], features)[0] for values in flat]
     told = [
-        tuple(written(float(values[f]), feature) for values in own)
+        (written(float(own[0][f]), feature), written(float(own[1][f]), feature))
         for f, feature in enumerate(features)
     ]
     on = [on_axis(values[None, None], features, kind)[0, 0] for values in flat]
