@@ -36,8 +36,10 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mu and logvar of q(z|x), or with the one-hot label c (B, n_classes) of q(z|x, y)."""
-        if self.reading is not None:
-            x = self.reading(x)
+        return self.of_read(x if self.reading is None else self.reading(x), c)
+
+    def of_read(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The same of points without missing numbers, whose counts are standardised already."""
         if c is not None:
             B, _, H, W = x.shape
             planes = c[..., None, None].expand(B, -1, H, W)

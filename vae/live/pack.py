@@ -6,19 +6,21 @@ The header's "arrays" names each one with its dtype, shape and offset behind the
 of 8. Its "id" names the content, so that a browser that has it is never sent it again.
 """
 
+import dataclasses
 import hashlib
 import json
-import math
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vae.analysis.embedding import Embedding
-from vae.core.model import VAE
+from vae.config import VECTOR
+from vae.core.likelihood import Measured
+from vae.core.model import VAE, Encoder
 from vae.live.constants import MAGIC
 from vae.live.program import Program, compile_given, compile_module
 from vae.live.recording import NonFiniteWeights, ProgramError
@@ -69,24 +71,36 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
     """
     config = model.config
     decoder = _compiled(model.decoder, (config.latent_dim,), config.n_classes)
-    logvar_x = float(torch.as_tensor(getattr(model.likelihood, "logvar_x", 0.0)).detach())
-    if not math.isfinite(logvar_x):
-        raise NonFiniteWeights(
-            f"likelihood.logvar_x (={logvar_x}) is not finite; load an earlier checkpoint"
-        )
+    for name, weight in model.likelihood.named_parameters():
+        if not bool(weight.isfinite().all()):
+            value = float(weight.detach()[~weight.isfinite()][0])
+            raise NonFiniteWeights(
+                f"likelihood.{name} (={value}) is not finite; load an earlier checkpoint"
+            )
     header: dict[str, Any] = {
         "latent_dim": config.latent_dim,
         "image_shape": list(config.image_shape),
         "likelihood": config.likelihood,
-        "logvar_x": logvar_x,
+        "logvar_x": 0.0,
         "drawing": _drawing(dataset, config.image_shape),
+        "kind": config.kind,
         "n_classes": config.n_classes,  # of the one-hot label behind the input of both programs
         "decoder": decoder.header(),
         "encoder": None,
     }
     arrays = {"decoder": _weights(decoder, half)}
+    if isinstance(model.likelihood, Measured):
+        arrays |= _numbers(model.likelihood, config.image_shape)
+        header |= {
+            "families": list(model.likelihood.families),
+            "features": [list(dataclasses.astuple(feature)) for feature in config.features],
+        }
+    elif hasattr(model.likelihood, "logvar_x"):
+        header["logvar_x"] = float(torch.as_tensor(model.likelihood.logvar_x).detach())
+    if config.kind == VECTOR:
+        return pack(header, arrays)  # nobody draws a table with a pen
     try:
-        encoder = _compiled(model.encoder, config.image_shape, config.n_classes)
+        encoder = _compiled(_encoder(model), config.image_shape, config.n_classes)
     except NonFiniteWeights:
         raise
     except ProgramError:
@@ -95,6 +109,30 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
         header["encoder"] = encoder.header()
         arrays["encoder"] = _weights(encoder, half)
     return pack(header, arrays)
+
+
+def _numbers(likelihood: Measured, shape: tuple[int, int, int]) -> dict[str, np.ndarray]:
+    """What a likelihood knows of each number besides the decoder's output, each (C H W,)."""
+    found = {}
+    for name in ("logvar_x", "log_r"):
+        values = getattr(likelihood, name, torch.zeros(()))
+        found[name] = values.detach().float().cpu().expand(shape).flatten().numpy()
+    return found
+
+
+def _encoder(model: VAE) -> nn.Module:
+    """The encoder as the browser runs it: nothing that is drawn there is missing or a count."""
+    own = isinstance(model.encoder, Encoder) and model.encoder.reading is not None
+    return _OfRead(model.encoder) if own else model.encoder
+
+
+class _OfRead(nn.Module):
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.encoder.of_read(x, c)
 
 
 def _compiled(network: nn.Module, input_shape: tuple[int, ...], n_classes: int) -> Program:
@@ -110,7 +148,7 @@ def points_pack(
 
     Args:
         embedding: the points.
-        images: uint8, shape (N, C, H, W), if they are to go with them.
+        images: as of `Dataset`, shape (N, C, H, W), if they are to go with them.
         more: other arrays, by name.
     """
     arrays = {"mu": embedding.mu, "logvar": embedding.logvar, **more}

@@ -61,7 +61,7 @@ def point(
         embedding: the data set seen through the model.
         index: of the point.
         run: name of the checkpoint.
-        image: uint8 (C, H, W), if it is at hand.
+        image: as of `Dataset`, (C, H, W), if it is at hand.
     """
     D = embedding.latent_dim
     told = {

@@ -14,7 +14,7 @@ import torch
 from streamlit.components.v2 import component
 
 from vae.analysis.axes import Layout, Projection
-from vae.config import MAX_CLASSES
+from vae.config import IMAGE, MAX_CLASSES
 from vae.data.dataset import to_unit
 from vae.errors import UserError
 from vae.inference.gap import best_of_image
@@ -173,15 +173,17 @@ def _choose(n_points: int) -> None:
 
 
 def _image(view: View, text: Any) -> torch.Tensor | None:
-    """An image that the browser sent, (C, H, W) uint8; None if it is not one of the model's."""
+    """What was drawn and sent, (C, H, W), as the data set has it; None if it is not of that shape."""
     shape = view.run.model_config.image_shape
+    dtype = torch.uint8 if view.run.model_config.kind == IMAGE else torch.float32
     try:
         data = base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error):
         return None
-    if len(data) != int(np.prod(shape)):
+    if len(data) != int(np.prod(shape)) * dtype.itemsize:
         return None
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8).reshape(shape)
+    image = torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+    return image if bool(image.isfinite().all()) else None
 
 
 def _keep_drawing(view: View) -> None:

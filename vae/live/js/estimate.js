@@ -1,6 +1,5 @@
 import { MOST_SAMPLES } from "./constants.js";
 import { BATCH } from "./network.js";
-import { logLikelihood } from "./program/terms.js";
 
 /**
  * @import { Model } from "./model.js"
@@ -102,7 +101,7 @@ export class Estimate {
     for (let b = 0; b < batch; b++) {
       const offset = b * model.n;
       if (this.x) {
-        const value = logLikelihood(model.kind, this.x, raw, offset, model.logvarX, this.perPixel);
+        const value = model.logLikelihood(this.x, raw, offset, this.perPixel);
         this.values[first + b] = -value;
       }
       show?.(first + b, raw, offset);

@@ -1,12 +1,13 @@
+import { Look } from "./look.js";
 import { BATCH, costOf, networkOf } from "./network.js";
 import { fastest } from "./program/kernels.js";
-import { meanImage } from "./program/terms.js";
+import { logLikelihood, logLikelihoodOf, meanImage, meansOf } from "./program/terms.js";
 import { Remote } from "./remote.js";
 
 /**
  * @import { Network } from "./network.js"
  * @import { Asker, Listener } from "./remote.js"
- * @import { Numbers, Pack } from "./types.d.ts"
+ * @import { Families, Numbers, Pack } from "./types.d.ts"
  */
 
 const FAST_MS = 8; // half a frame: what takes longer is run by a worker
@@ -31,6 +32,9 @@ export class Model {
     this.n = this.C * this.H * this.W;
     this.kind = /** @type {string} */ (header.likelihood);
     this.logvarX = /** @type {number} */ (header.logvar_x);
+    /** @type {Families | null} */
+    this.families = header.families ? familiesOf(header, arrays, this.n) : null;
+    this.look = new Look(header, this.families);
     this.drawing = /** @type {string} */ (header.drawing); // how a drawing is prepared
     this.nClasses = /** @type {number} */ (header.n_classes ?? 0); // of its condition; 0: it has none
     this.label = 0; // what it is given, if it has a condition
@@ -121,7 +125,25 @@ export class Model {
 
   /** @param {Float32Array[] | null} outputs */
   imageOf(outputs) {
-    return outputs && meanImage(this.kind, outputs[0], 0, this.image);
+    return outputs && this.meanOf(outputs[0], 0);
+  }
+
+  /** E[x|z] of the raw output that starts there, in memory that is used again. @param {Float32Array} raw @param {number} at */
+  meanOf(raw, at) {
+    return this.families ? meansOf(this.families, raw, at, this.image) : meanImage(this.kind, raw, at, this.image);
+  }
+
+  /**
+   * log p(x|z), summed over the numbers of x; the raw output of this z starts at offset.
+   *
+   * @param {Float32Array} x
+   * @param {Float32Array} raw
+   * @param {number} offset
+   * @param {Float32Array} perPixel -log p of each is added to it
+   */
+  logLikelihood(x, raw, offset, perPixel) {
+    if (this.families) return logLikelihoodOf(this.families, x, raw, offset, perPixel);
+    return logLikelihood(this.kind, x, raw, offset, this.logvarX, perPixel);
   }
 
   /** mu and sigma of q(z|x); null where the encoder cannot be run. @param {Float32Array} x */
@@ -131,4 +153,15 @@ export class Model {
     const [mu, logvar] = outputs;
     return { mu: Float64Array.from(mu), sigma: Float64Array.from(logvar, (v) => Math.exp(v / 2)) };
   }
+}
+
+/** A family for each number, where the header has one for each feature. */
+function familiesOf(
+  /** @type {Pack["header"]} */ header,
+  /** @type {Pack["arrays"]} */ arrays,
+  /** @type {number} */ n,
+) {
+  const per = header.kind === "vector" ? 1 : n / header.families.length;
+  const families = Array.from({ length: n }, (_, i) => header.families[Math.floor(i / per)]);
+  return { families, logvarX: arrays.logvar_x, logR: arrays.log_r };
 }

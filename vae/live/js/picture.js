@@ -1,5 +1,8 @@
 import { NATS } from "./constants.js";
 import { el } from "./dom.js";
+import { COLOURS } from "./look.js";
+
+/** @import { Look } from "./look.js" */
 
 /** A canvas that shows images of C x H x W in [0, 1], each pixel a square unless smoothed. */
 export class Picture {
@@ -30,14 +33,23 @@ export class Picture {
   }
 
   /**
-   * Draws the image into a rectangle given in shares of the canvas.
+   * Draws a point into a rectangle given in shares of the canvas.
    *
    * @param {Float32Array} pixels
-   * @param {[number, number, number]} shape
+   * @param {Look} look of the model: an image is painted, others are plotted
    * @param {boolean} smooth
    * @param {[number, number, number, number]} place
+   * @param {string} colour of a plot
    */
-  draw(pixels, [C, H, W], smooth = false, [x, y, w, h] = [0, 0, 1, 1]) {
+  draw(pixels, look, smooth = false, [x, y, w, h] = [0, 0, 1, 1], colour = COLOURS.mean) {
+    if (!look.isImage) {
+      const { width, height } = this.canvas;
+      const box = /** @type {[number, number, number, number]} */ ([x * width, y * height, w * width, h * height]);
+      contextOf(this.canvas).clearRect(...box);
+      look.plot(contextOf(this.canvas), pixels, box, colour);
+      return;
+    }
+    const [C, H, W] = look.shape;
     this.fit(W, H);
     paint(pixels, C, H * W, this.data.data);
     contextOf(this.scratch).putImageData(this.data, 0, 0);

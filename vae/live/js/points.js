@@ -6,7 +6,7 @@ export class Points {
   constructor({ arrays }, D, n) {
     this.mu = /** @type {Float32Array} */ (arrays.mu);
     this.logvar = /** @type {Float32Array} */ (arrays.logvar);
-    this.images = /** @type {Uint8Array | undefined} */ (arrays.images);
+    this.images = /** @type {Uint8Array | Float32Array | undefined} */ (arrays.images); // bytes: images
     this.labels = /** @type {Int32Array | undefined} */ (arrays.labels);
     this.D = D;
     this.n = n;
@@ -30,7 +30,7 @@ export class Points {
   /** @param {number} index */
   imageOf(index) {
     if (!this.images) return null;
-    return Float32Array.from(this.images.subarray(index * this.n, (index + 1) * this.n), (v) => v / 255);
+    return asRead(this.images.subarray(index * this.n, (index + 1) * this.n));
   }
 
   /**
@@ -52,4 +52,9 @@ export class Points {
     }
     return found;
   }
+}
+
+/** What a model reads of a point as it was sent: pixels come as bytes. @param {Uint8Array | Float32Array} sent */
+export function asRead(sent) {
+  return sent instanceof Uint8Array ? Float32Array.from(sent, (v) => v / 255) : Float32Array.from(sent);
 }

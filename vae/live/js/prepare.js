@@ -74,3 +74,37 @@ function average(ink, side, x0, y0, stepX, stepY, out, H, W) {
   }
   return out;
 }
+
+/**
+ * A drawn line as a series of n values on the standardised axis, which the pad spans from top to bottom.
+ *
+ * Of several heights in a column the middle counts; what lies between drawn columns is joined straight, and
+ * the ends go on as they are.
+ *
+ * @param {Float32Array} ink (side, side) in [0, 1]
+ * @param {number} side
+ * @param {number} n
+ */
+export function lineOfInk(ink, side, n) {
+  /** @type {[number, number][]} */
+  const drawn = []; // column and height
+  for (let x = 0; x < side; x++) {
+    let [mass, sum] = [0, 0];
+    for (let y = 0; y < side; y++) {
+      mass += ink[y * side + x];
+      sum += ink[y * side + x] * (y + 0.5);
+    }
+    if (mass > 0.5) drawn.push([x + 0.5, sum / mass]);
+  }
+  const out = new Float32Array(n);
+  if (!drawn.length) return out;
+  for (let i = 0, k = 0; i < n; i++) {
+    const x = ((i + 0.5) * side) / n;
+    while (k < drawn.length - 2 && drawn[k + 1][0] < x) k++;
+    const [x0, y0] = drawn[k];
+    const [x1, y1] = drawn[Math.min(k + 1, drawn.length - 1)];
+    const share = x1 > x0 ? Math.min(Math.max((x - x0) / (x1 - x0), 0), 1) : 0;
+    out[i] = 3 - (6 * (y0 + share * (y1 - y0))) / side;
+  }
+  return out;
+}

@@ -147,6 +147,16 @@ export interface PackHeader {
   [part: string]: any;
 }
 
+/** p(x|z) of each number of a vector or series: its family, and what the decoder does not give. */
+export interface Families {
+  families: string[];
+  logvarX: Float32Array;
+  logR: Float32Array;
+}
+
+/** A feature of a vector, or a channel of a series, as vae/features.py has it. */
+export type Feature = [name: string, kind: string, unit: string, mean: number, scale: number];
+
 export interface Pack {
   header: PackHeader;
   arrays: Record<string, any>;

@@ -8,13 +8,13 @@ _MOST = 20
 
 
 def keep(image: np.ndarray) -> None:
-    """Adds an image that was drawn, (C, H, W) uint8, for the Points page."""
+    """Adds what was drawn, (C, H, W), for the Points page."""
     drawings = st.session_state.setdefault(KEY, [])
     drawings.append(image)
     del drawings[:-_MOST]
 
 
 def of_shape(image_shape: tuple[int, int, int]) -> np.ndarray:
-    """The drawings that fit a model, uint8, shape (n, C, H, W)."""
+    """The drawings that fit a model, as of `Dataset`, shape (n, C, H, W)."""
     fitting = [d for d in st.session_state.get(KEY, []) if d.shape == image_shape]
     return np.stack(fitting) if fitting else np.empty((0, *image_shape), dtype=np.uint8)

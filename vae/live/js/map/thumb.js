@@ -1,4 +1,5 @@
 import { el } from "../dom.js";
+import { COLOURS } from "../look.js";
 import { Picture } from "../picture.js";
 import { vector } from "../text.js";
 
@@ -38,20 +39,21 @@ export class Thumb {
     const { classes, frames, scene, selection, settings } = this.shared;
     const model = scene.running;
     const { smooth } = settings.values;
-    const width = Math.max(84, Math.min(128, model.W * 3));
-    const height = Math.round((width * model.H) / model.W);
+    const { look } = model;
+    const width = Math.max(84, Math.min(128, look.W * 3));
+    const height = Math.round((width * look.H) / look.W);
     for (const picture of [this.decoded, this.x]) {
       if (!picture.resize(width, height)) continue;
       Object.assign(picture.canvas.style, { width: `${width}px`, height: `${height}px` });
     }
     const mean = frames.timed(() => model.meanGiven(z, classes.labelAt(index)), model.remote !== null);
-    if (mean) this.decoded.draw(mean, model.shape, smooth);
+    if (mean) this.decoded.draw(mean, look, smooth);
     let image = null;
     if (index !== null) {
       image = (index === selection.index && selection.image) || (scene.points?.imageOf(index) ?? null);
     }
     if (image) {
-      this.x.draw(image, model.shape, smooth);
+      this.x.draw(image, look, smooth, undefined, COLOURS.x);
       this.decoded.canvas.before(this.x.canvas);
     } else this.x.canvas.remove();
     const dims = scene.plane?.dims;

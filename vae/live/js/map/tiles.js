@@ -1,12 +1,16 @@
 import { el } from "../dom.js";
-import { paint } from "../picture.js";
+import { COLOURS } from "../look.js";
+import { contextOf, paint } from "../picture.js";
 import { Axes } from "./axes.js";
 
 /**
+ * @import { Look } from "../look.js"
+ * @import { Model } from "../model.js"
  * @import { Pair, Plane, Shared } from "../types.d.ts"
  */
 
 const MOST_TILES = 4000; // that are kept
+const TILE = 120; // pixels of a plot
 
 /**
  * The manifold: a lattice of decodes under the chart, whose nodes stay where they are in latent
@@ -92,10 +96,7 @@ export class Tiles {
     const mean = model.tile(this.axes.toLatent(plane, at, selection.q.mu));
     if (!mean) return false;
     this.missing.pop();
-    const tile = el("canvas", { width: model.W, height: model.H });
-    const data = new ImageData(model.W, model.H);
-    paint(mean, model.C, model.H * model.W, data.data);
-    tile.getContext("2d")?.putImageData(data, 0, 0);
+    const tile = model.look.isImage ? painted(model, mean) : plotted(model.look, mean);
     this.painted.set(`${this.step},${i},${j}`, tile);
     this.place(i, j, tile);
     return true;
@@ -111,4 +112,20 @@ export class Tiles {
     this.context.drawImage(tile, left + gap, top + gap, right - left - 2 * gap, bottom - top - 2 * gap);
     if (this.legend) this.context.clearRect(...this.legend);
   }
+}
+
+/** An image, a pixel for each of its own. @param {Model} model @param {Float32Array} mean */
+function painted({ C, H, W }, mean) {
+  const tile = el("canvas", { width: W, height: H });
+  const data = new ImageData(W, H);
+  paint(mean, C, H * W, data.data);
+  tile.getContext("2d")?.putImageData(data, 0, 0);
+  return tile;
+}
+
+/** A plot in a square, as the lattice's cells are. @param {Look} look @param {Float32Array} mean */
+function plotted(look, mean) {
+  const tile = el("canvas", { width: TILE, height: TILE });
+  look.plot(contextOf(tile), mean, [0, TILE * 0.1, TILE, TILE * 0.8], COLOURS.mean);
+  return tile;
 }

@@ -10,15 +10,17 @@ import { nats } from "../text.js";
  * @import { PointId, Q, Shared } from "../types.d.ts"
  * @import { Model } from "../model.js"
  * @import { Best } from "./best.js"
+ * @import { Plot } from "./plot.js"
  * @import { Samples } from "./samples.js"
  * @typedef {{name: string, recon: number, stderr: number, kl: number, total: number}} Line
  */
 
 /** The bound of your q, the encoder's and the best one, over the same noise. */
 export class Bound {
-  /** @param {Shared} shared @param {Best} best @param {Samples} samples */
-  constructor(shared, best, samples) {
+  /** @param {Shared} shared @param {Best} best @param {Samples} samples @param {Plot} plot */
+  constructor(shared, best, samples, plot) {
     this.shared = shared;
+    this.plot = plot;
     this.best = best;
     this.samples = samples;
     this.cost = new Picture("what each pixel adds to the reconstruction term", "cost");
@@ -47,8 +49,8 @@ export class Bound {
 
   /** Gives the map of costs its pixels on the screen; says whether they are others. */
   fit() {
-    const { W, H } = this.shared.scene.running;
-    return this.cost.cover(W, H);
+    const { W, H, look } = this.shared.scene.running;
+    return look.isImage && this.cost.cover(W, H);
   }
 
   get own() {
@@ -101,7 +103,10 @@ export class Bound {
   }
 
   /** @param {number} s @param {Float32Array} raw @param {number} offset */
-  drawSample = (s, raw, offset) => this.samples.draw(s, raw, offset);
+  drawSample = (s, raw, offset) => {
+    this.samples.draw(s, raw, offset);
+    this.plot.meet(s, raw, offset);
+  };
 
   show() {
     const { x, encoderQ } = this.shared.selection;
@@ -133,8 +138,12 @@ export class Bound {
   }
 
   showCost() {
-    const { C, H, W } = this.shared.scene.running;
+    const { C, H, W, look } = this.shared.scene.running;
     const { pixels, own } = this;
+    if (!look.isImage) {
+      this.plot.show(own.perPixel, own.S);
+      return;
+    }
     let [low, high] = [0, Number.NEGATIVE_INFINITY];
     for (let i = 0; i < H * W; i++) {
       pixels[i] = 0;

@@ -2,9 +2,11 @@ import { base64Of } from "../bytes.js";
 import { button, el } from "../dom.js";
 import { Pad } from "../pad.js";
 import { Picture } from "../picture.js";
-import { prepare } from "../prepare.js";
+import { lineOfInk, prepare } from "../prepare.js";
 
 /** @import { Shared } from "../types.d.ts" */
+
+const IMAGE_TITLE = "draw an image and let the encoder read it";
 
 /** The pad, and what the encoder makes of the drawing on it. */
 export class Drawing {
@@ -19,7 +21,7 @@ export class Drawing {
     this.pad = new Pad((time) => shared.frames.wake("drawing", time));
     this.view = new Picture("the drawing as the model reads it", "pad-view");
     this.box = el("div", { class: "padbox", hidden: "" }, this.pad.canvas, this.view.canvas);
-    this.button = button("Draw", () => this.toggle(left), { title: "draw an image and let the encoder read it" });
+    this.button = button("Draw", () => this.toggle(left), { title: IMAGE_TITLE });
     const limits = { min: "0.03", max: "0.2", step: "0.005", value: `${this.pad.thickness}` };
     const thickness = el("input", { type: "range", ...limits, "aria-label": "thickness" });
     thickness.addEventListener("input", () => {
@@ -71,11 +73,13 @@ export class Drawing {
   /** The button is there where the encoder runs here and reads one channel. */
   show() {
     const model = this.shared.scene.running;
-    this.button.hidden = !model.encoder || model.C !== 1;
+    this.button.hidden = !model.encoder || model.C !== 1 || model.look.kind === "vector";
+    this.button.title = model.look.isImage ? IMAGE_TITLE : "draw a line from left to right and let the encoder read it";
   }
 
   preparedInk() {
-    const { drawing, H, W } = this.shared.scene.running;
+    const { drawing, H, W, look } = this.shared.scene.running;
+    if (!look.isImage) return lineOfInk(this.pad.ink(), this.pad.side, W);
     return prepare(this.pad.ink(), this.pad.side, drawing, H, W);
   }
 
@@ -93,13 +97,16 @@ export class Drawing {
     const { scene, selection, settings } = this.shared;
     if (!selection.drawing) return;
     if (this.view.resize(56, 56)) this.view.clear();
-    this.view.draw(selection.drawing.image, scene.running.shape, settings.values.smooth);
+    this.view.draw(selection.drawing.image, scene.running.look, settings.values.smooth);
   }
 
   /** The drawing as base64 of its pixels, if there is one. */
   get bytes() {
     const { drawing } = this.shared.selection;
-    return drawing && base64Of(Uint8Array.from(drawing.image, (v) => Math.round(v * 255)));
+    if (!drawing) return null;
+    const { isImage } = this.shared.scene.running.look;
+    const { buffer } = drawing.image;
+    return base64Of(isImage ? Uint8Array.from(drawing.image, (v) => Math.round(v * 255)) : new Uint8Array(buffer));
   }
 
   send() {

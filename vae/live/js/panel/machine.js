@@ -1,17 +1,20 @@
 import { el } from "../dom.js";
+import { COLOURS } from "../look.js";
 import { Picture } from "../picture.js";
 
 /**
  * @import { Shared } from "../types.d.ts"
  * @import { Drawing } from "./drawing.js"
+ * @import { Plot } from "./plot.js"
  * @import { Rows } from "./rows.js"
  */
 
 /** What a VAE is, from left to right: x, the encoder, q's mu and sigma, the decoder, the decoded mean. */
 export class Machine {
-  /** @param {Shared} shared @param {Drawing} drawing @param {Rows} rows */
-  constructor(shared, drawing, rows) {
+  /** @param {Shared} shared @param {Drawing} drawing @param {Rows} rows @param {Plot} plot */
+  constructor(shared, drawing, rows, plot) {
     this.shared = shared;
+    this.plot = plot;
     this.given = new Picture("the chosen image x", "given");
     this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.title = el("div", { class: "title" });
@@ -49,7 +52,7 @@ export class Machine {
 
   /** Gives each canvas the pixels that it covers on the screen; says whether one has changed. */
   fit() {
-    const { W, H } = this.shared.scene.running;
+    const { W, H } = this.shared.scene.running.look;
     let hasChanged = false;
     for (const picture of [this.given, this.mean]) if (picture.cover(W, H)) hasChanged = true;
     return hasChanged;
@@ -61,13 +64,15 @@ export class Machine {
     const { x } = selection;
     this.drawMean();
     if (selection.drawing) return;
-    if (x) this.given.draw(x, scene.running.shape, smooth);
+    if (x) this.given.draw(x, scene.running.look, smooth, undefined, COLOURS.x);
     else this.given.clear();
   }
 
   drawMean() {
     const { frames, scene, selection, settings } = this.shared;
     const mean = frames.timed(() => scene.running.mean(selection.q.mu), scene.running.remote !== null);
-    if (mean) this.mean.draw(mean, scene.running.shape, settings.values.smooth);
+    if (!mean) return;
+    this.mean.draw(mean, scene.running.look, settings.values.smooth);
+    if (!scene.running.look.isImage) this.plot.take(mean);
   }
 }

@@ -4,7 +4,7 @@ import { MapLayer } from "../map/map.js";
 import { Model } from "../model.js";
 import { packs, waiting } from "../pack.js";
 import { samePoint } from "../point.js";
-import { Points } from "../points.js";
+import { asRead, Points } from "../points.js";
 import { klPerDim } from "../program/terms.js";
 import { Best } from "./best.js";
 import { Bound } from "./bound.js";
@@ -13,6 +13,7 @@ import { Coach } from "./coach.js";
 import { Drawing } from "./drawing.js";
 import { Frames } from "./frames.js";
 import { Machine } from "./machine.js";
+import { Plot } from "./plot.js";
 import { Rows } from "./rows.js";
 import { Samples } from "./samples.js";
 import { Scene } from "./scene.js";
@@ -70,9 +71,10 @@ export class Panel {
     );
     this.best = new Best(this.shared, this.drawing);
     this.samples = new Samples(this.shared);
-    this.bound = new Bound(this.shared, this.best, this.samples);
+    this.plot = new Plot(this.shared);
+    this.bound = new Bound(this.shared, this.best, this.samples, this.plot);
     this.rows = new Rows(this.shared);
-    this.machine = new Machine(this.shared, this.drawing, this.rows);
+    this.machine = new Machine(this.shared, this.drawing, this.rows, this.plot);
     this.tour = new TourBar(this.shared);
     this.coach = new Coach(this.shared);
     this.machine.tools.append(this.coach.button);
@@ -91,7 +93,7 @@ export class Panel {
     this.bound.buttons.append(back);
     const { bound, drawing, machine, rows, samples, settings, tour } = this;
     const body = el("div", { class: "body", hidden: "" }, machine.headline, machine.element, drawing.tools);
-    body.append(this.classes.element, rows.details, bound.element);
+    body.append(this.classes.element, rows.details, bound.element, this.plot.element);
     body.append(samples.picture.canvas, settings.element, tour.element, this.coach.element);
     return body;
   }
@@ -187,6 +189,8 @@ export class Panel {
     this.scene.model = model;
     this.kl = new Float64Array(model.D);
     this.bound.begin(model);
+    this.plot.begin(model);
+    this.element.classList.toggle("measured", !model.look.isImage);
     this.selection.begin(model.D);
     this.tour.forget();
     this.machine.mean.canvas.width = 0;
@@ -206,9 +210,8 @@ export class Panel {
       if (!selection.drawing) selection.take(q);
     }
     if (!isSame || !selection.image) {
-      selection.image = point.x
-        ? Float32Array.from(bytesOf(point.x), (v) => v / 255)
-        : (scene.points?.imageOf(point.id.index) ?? null);
+      const read = scene.running.look.isImage ? bytesOf : floatsOf;
+      selection.image = point.x ? asRead(read(point.x)) : (scene.points?.imageOf(point.id.index) ?? null);
     }
     selection.eps = typeof point.eps === "string" ? floatsOf(point.eps) : (point.eps ?? null);
   }
@@ -289,7 +292,7 @@ export class Panel {
 
   drawQ() {
     const { q } = this.selection;
-    const hasGrown = [this.machine.fit(), this.bound.fit()].some(Boolean);
+    const hasGrown = [this.machine.fit(), this.bound.fit(), this.plot.fit()].some(Boolean);
     if (this.samples.fit() || hasGrown) this.bound.restart();
     this.machine.draw();
     this.rows.draw(klPerDim(q.mu, q.sigma, this.kl));

@@ -1,5 +1,4 @@
 import { contextOf, Picture } from "../picture.js";
-import { meanImage } from "../program/terms.js";
 
 /** @import { Shared } from "../types.d.ts" */
 
@@ -18,7 +17,7 @@ export class Samples {
   fit() {
     const { scene, settings } = this.shared;
     const { S } = settings.values;
-    const aspect = scene.running.W / scene.running.H;
+    const aspect = scene.running.look.W / scene.running.look.H;
     const { canvas } = this.picture;
     this.columns = S <= 16 ? Math.min(S, 8) : 16;
     this.lines = Math.ceil(S / this.columns);
@@ -45,9 +44,9 @@ export class Samples {
   draw(s, raw, offset) {
     const { columns, across, lines } = this;
     const model = this.shared.scene.running;
-    meanImage(model.kind, raw, offset, model.image);
+    const mean = model.meanOf(raw, offset);
     const gap = 0.04;
-    this.coming.draw(model.image, model.shape, this.shared.settings.values.smooth, [
+    this.coming.draw(mean, model.look, this.shared.settings.values.smooth, [
       (s % columns) / across + gap / 2 / across,
       Math.floor(s / columns) / lines + gap / 2 / lines,
       (1 - gap) / across,
