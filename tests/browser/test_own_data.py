@@ -34,7 +34,7 @@ def test_images_go_from_the_file_over_the_preview_and_a_training_to_the_map(
     new_page, server, archive
 ):
     page = new_page("/train")
-    page.get_by_role("button", name="Use your own images").click()
+    page.get_by_role("button", name="Use your own data").click()
     page.locator(".st-key-own_file input[type=file]").set_input_files(archive)
     use = page.get_by_role("button", name="Use these")
     expect(use).to_have_text("checkUse these 61 images, without the 1 bad")

@@ -9,7 +9,7 @@ from vae.runs import checkpoint, makers
 from vae.runs.status import Status, write_status
 from vae.ui import owner, roles
 
-CHANGES = {"Train", "Stop", "Resume", "Duplicate", "Rename", "Delete", "Use your own images"}
+CHANGES = {"Train", "Stop", "Resume", "Duplicate", "Rename", "Delete", "Use your own data"}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_nothing_on_the_train_page_changes_anything(looking, monkeypatch):
     assert looking.metric  # the run is there to be looked at
     monkeypatch.delenv("VAE_READ_ONLY")
     looking.run()
-    assert buttons(looking) >= {"Train", "Duplicate", "Rename", "Delete", "Use your own images"}
+    assert buttons(looking) >= {"Train", "Duplicate", "Rename", "Delete", "Use your own data"}
 
 
 def test_a_press_from_before_the_owner_said_so_changes_nothing(training, checkpoints, monkeypatch):
@@ -171,7 +171,7 @@ def test_a_data_set_is_removed_by_who_made_it_alone(
     monkeypatch.setenv("VAE_DATA", str(tmp_path / "data"))
     np.save(tmp_path / "a.npy", np.arange(1280, dtype=np.uint8).reshape(20, 8, 8))
     own.add(tmp_path / "a.npy", "mine")
-    press(training, "Use your own images")
+    press(training, "Use your own data")
     assert "Remove mine" in buttons(training)
     connection.remote_ip = "203.0.113.7"
     press(training, "Remove mine")

@@ -66,9 +66,7 @@ def offer(run: AnyRun) -> None:
         "known data set has such. What shall it be shown?"
     )
     with st.container(horizontal=True, vertical_alignment="center", key="data_choice"):
-        st.page_link(
-            "pages/train.py", label="Your own images", icon=":material/add_photo_alternate:"
-        )
+        st.page_link("pages/train.py", label="Your own data", icon=":material/add_photo_alternate:")
         st.button(
             f"{plain(nearest)}, resized to {H} x {W}",
             on_click=_choose,

@@ -230,7 +230,7 @@ def _from_csv(source: PathOrFile) -> tuple[pd.DataFrame, list[str]]:
     table = read_csv(source)
     titles, rows = table.rows[0], table.rows[1:]
     _check_width(len(titles), table.name)
-    has_titles = bool(rows) and not any(_number(cell) is not None for cell in titles if cell)
+    has_titles = not any(_number(cell) is not None for cell in titles if cell)
     notes = [table.note] if table.note else []
     if not has_titles:
         notes.append("Its first row holds numbers, so the columns are called 1, 2 and so on.")
@@ -255,7 +255,7 @@ def _from_parquet(file: Any, name: str) -> pd.DataFrame:
 
 def _from_h5ad(file: Any, name: str) -> pd.DataFrame:
     try:
-        import anndata
+        import anndata  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise DatasetError(
             f"{name} needs the package anndata, which is not installed: pip install anndata"
@@ -438,11 +438,7 @@ def _numeric_arrays(source: PathOrFile) -> dict[str, np.ndarray]:
         try:
             file = open_file(source, stack)
             if Path(name).suffix.lower() == ".npy":
-                found = (
-                    {"": np.lib.format.open_memmap(source, mode="r")}
-                    if isinstance(source, str | Path)
-                    else {"": np.load(file, allow_pickle=False)}
-                )
+                found = {"": _npy(source, file)}
             else:
                 check_zip(file, name)
                 with zipfile.ZipFile(file) as archive:
@@ -456,6 +452,13 @@ def _numeric_arrays(source: PathOrFile) -> dict[str, np.ndarray]:
     if not any(_may_be_numbers(array) for array in found.values()):
         return {}
     return found
+
+
+def _npy(source: PathOrFile, file: Any) -> np.ndarray:
+    """The array of a file, on disk where that is one: most of it may never be looked at."""
+    if isinstance(source, str | Path):
+        return np.lib.format.open_memmap(source, mode="r")
+    return np.load(file, allow_pickle=False)
 
 
 def _may_be_numbers(array: np.ndarray) -> bool:

@@ -13,6 +13,9 @@ from vae.names import composed
 
 _SEPARATORS = "\t|;,"  # the comma last: decimal commas stand between the others
 _SAMPLE = 200  # rows by which the separator is told
+csv.field_size_limit(
+    limits.MAX_CSV_BYTES
+)  # a row of many columns is one field to a wrong separator
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,11 @@ def _separator(text: str) -> str:
     """What stands between cells: it parts every row into as many, more than one."""
     best, most = ",", 0
     for separator in _SEPARATORS:
-        widths = Counter(len(row) for row in _rows(text, separator, _SAMPLE) if any(row))
+        try:
+            sample = _rows(text, separator, _SAMPLE)
+        except csv.Error:  # a row of many columns is one endless cell to a wrong separator
+            continue
+        widths = Counter(len(row) for row in sample if any(row))
         if widths and min(widths) > 1:
             return separator
         parted = sum(n for width, n in widths.items() if width > 1)

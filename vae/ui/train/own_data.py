@@ -18,6 +18,7 @@ _OPEN = "own_open"
 _ADDED = "own_added"  # a set that the form shall choose next
 _SEEN = "own_seen"  # (what was asked, answer) of the last survey and the last preview
 _FOUND_BAD = "own_found_bad"  # (upload, BadFiles) that showed when its pictures were decoded
+_USUAL_LABEL, _NO_LABEL = "found by its name", "none"
 _CLASSES = 8  # whose images are shown
 _SIDE, _GAP, _WIDTH = 44, 4, 640  # of an image, between two, and of a row of them, in pixels
 _adding = threading.Lock()  # one at a time: the limits on memory hold for each
@@ -31,7 +32,7 @@ def is_open() -> bool:
 def open_button() -> None:
     """Opens the view, or closes it."""
     st.button(
-        "Back to the runs" if is_open() else "Use your own images",
+        "Back to the runs" if is_open() else "Use your own data",
         icon=":material/arrow_back:" if is_open() else ":material/add_photo_alternate:",
         key="own_button",
         type="tertiary",
@@ -52,17 +53,19 @@ def take_added() -> str | None:
 
 def show() -> None:
     """The view: the upload, its preview, and the sets that were added before."""
-    st.markdown("### Your own images")
+    st.markdown("### Your own data")
     left, right = st.columns([1.6, 1], gap="medium")
     file = left.file_uploader(
-        "Images: a .zip of pictures, an .npz or an .npy",
-        [suffix[1:] for suffix in own.ARCHIVES],
+        "A .zip of pictures, an array (.npz, .npy), or a table (.csv, .parquet)",
+        [suffix[1:] for suffix in (*own.ARCHIVES, *own.TABLES)],
         key="own_file",
-        help="Pictures: one subfolder per class, or no subfolders. Arrays: (N, H, W), (N, H, W, C) "
-        "or (N, C, H, W); in an .npz labels of the same length may stand beside them.",
+        help="Pictures: one subfolder per class, or no subfolders. Arrays of images: (N, H, W), "
+        "(N, H, W, C) or (N, C, H, W); of vectors: (N, features); of series: (N, channels, "
+        "length); in an .npz labels of the same length may stand beside them. Tables: one row per "
+        "point.",
     )
     labels = right.file_uploader(
-        "Labels, if they are not in it: a .csv",
+        "Labels of images, if they are not in it: a .csv",
         ["csv"],
         key="own_labels",
         help="Rows of file,label for pictures; for arrays one label per image, in order.",
@@ -77,7 +80,8 @@ def show() -> None:
     else:
         try:
             policy.hold("most_upload_mb", math.ceil(file.size / 2**20))
-            _draft(file, labels)
+            is_table = labels is None and _once("kind", (file.file_id,), lambda: own.is_table(file))
+            (_draft_table(file) if is_table else _draft(file, labels))
         except UserError as error:
             st.error(explained(error))
     _kept()
@@ -138,6 +142,86 @@ def _draft(file: Any, labels: Any) -> None:
         _add(file, labels, name.strip(), shape, n_bad)
 
 
+def _draft_table(file: Any) -> None:
+    """What becomes of each column, and the button that keeps it so."""
+    names = _once("columns", (file.file_id,), lambda: own.column_names(file))
+    top = st.columns([1.2, 1, 1.4], gap="small")
+    name = top[0].text_input("Name", _free_name(file.name), key=f"own_name_{file.file_id}")
+    label, left_out = None, []
+    if names:
+        options = [_USUAL_LABEL, _NO_LABEL, *names]
+        chosen = str(
+            top[1].selectbox("Label", options, key=f"own_label_{file.file_id}", format_func=plain)
+        )
+        label = {_USUAL_LABEL: None, _NO_LABEL: ""}.get(chosen, chosen)
+        left_out = top[2].multiselect(
+            "Leave out", names, key=f"own_leave_{file.file_id}", placeholder="no column"
+        )
+    asked = (file.file_id, label, tuple(left_out))
+    with st.spinner("Looking through the file", show_time=True):
+        found: own.Plan = _once("plan", asked, lambda: own.plan(file, label, left_out))
+    columns = st.columns(4, gap="small")
+    columns[0].metric("rows" if found.columns else "series", f"{found.n_rows:,}")
+    columns[1].metric("features" if found.columns else "channels", f"{len(found.features):,}")
+    columns[2].metric("classes", f"{len(set(found.labels)):,}")
+    columns[3].metric("missing values", f"{found.n_missing:,}")
+    if found.columns:
+        st.dataframe(
+            {
+                "column": [c.name for c in found.columns],
+                "becomes": [c.becomes for c in found.columns],
+                "because": [c.why for c in found.columns],
+                "missing": [c.n_missing for c in found.columns],
+                "lowest": [c.low for c in found.columns],
+                "mean": [c.mean for c in found.columns],
+                "highest": [c.high for c in found.columns],
+            },
+            key="own_columns",
+            hide_index=True,
+            height=min(420, 38 + 35 * len(found.columns)),
+        )
+        st.caption(
+            "real: standardised; positive: its logarithm is; binary: 0 or 1; count: 0, 1, 2, ...; "
+            "one-hot: one 0 or 1 for each category. What is missing costs nothing, and is 0 for "
+            "the encoder."
+        )
+    st.caption(plain(found.said))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            f"Use these {found.n_rows:,} {'rows' if found.columns else 'series'}",
+            type="primary",
+            icon=":material/check:",
+            key="own_use",
+        )
+        st.caption("Everyone who opens this server sees them from then on, until you remove them.")
+    if pressed:
+        n_bytes = 4 * found.n_rows * math.prod(_shape_of(found))
+        with _adding:
+            _check_room(n_bytes)
+            own.add_table(found, name.strip())
+            makers.mark(own.own_path(name.strip()), roles.me())
+        _is_added(name.strip())
+
+
+def _shape_of(found: own.Plan) -> tuple[int, ...]:
+    return (len(found.features),) if found.series is None else found.series.shape[1:]
+
+
+def _check_room(n_bytes: int) -> None:
+    """Raises UserError: a visitor who may not add data, or no room for so many bytes more."""
+    roles.check()
+    n_sets, n_kept = own.kept()
+    policy.hold("most_data_sets", n_sets + 1)
+    policy.hold("most_data_mb", math.ceil((n_kept + n_bytes) / 10**6))
+    policy.check_room(catalogue.folder(), n_bytes)
+
+
+def _is_added(name: str) -> None:
+    st.session_state[_ADDED] = name
+    close()
+    st.rerun()
+
+
 def _add(file: Any, labels: Any, name: str, shape: tuple[int, int, int], n_bad_agreed: int) -> None:
     bar = st.progress(0.0, "Waiting for another upload" if _adding.locked() else "Reading")
 
@@ -147,12 +231,7 @@ def _add(file: Any, labels: Any, name: str, shape: tuple[int, int, int], n_bad_a
 
     try:
         with _adding:
-            roles.check()
-            n_sets, n_bytes = own.kept()
-            more = math.prod(shape) * st.session_state[_SEEN]["survey"][1].n_images
-            policy.hold("most_data_sets", n_sets + 1)
-            policy.hold("most_data_mb", math.ceil((n_bytes + more) / 10**6))
-            policy.check_room(catalogue.folder(), more)
+            _check_room(math.prod(shape) * st.session_state[_SEEN]["survey"][1].n_images)
             own.add(file, name, shape, labels, n_bad_agreed, progress)
             makers.mark(own.own_path(name), roles.me())
     except BadFiles as error:
@@ -160,9 +239,7 @@ def _add(file: Any, labels: Any, name: str, shape: tuple[int, int, int], n_bad_a
         st.rerun()  # the list and the button then count them
     finally:
         bar.empty()
-    st.session_state[_ADDED] = name
-    close()
-    st.rerun()
+    _is_added(name)
 
 
 def _counts(told: Survey) -> None:
