@@ -48,7 +48,7 @@ def main() -> None:
         posterior.shape(view, index, found, split)
     with right:
         posterior.pictures(view, index, found)
-        searching = posterior.equation_8(found, split)
+        searching = posterior.equation_8(found, split, view.words)
     details(view, index, found)
     derivation(view, index, found, split)
     if split is None:
