@@ -1,4 +1,4 @@
-"""The command for images of one's own: data add, list, remove, show."""
+"""The command for data of one's own: data add, list, remove, show."""
 
 import argparse
 import sys
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from vae.cli.common import Commands, add_parser, progress_bar, show
 from vae.data import catalogue, own
-from vae.data.dataset import DatasetError
+from vae.data.dataset import DatasetError, Source
+
+_MOST_COLUMNS = 60  # that are listed
 
 
 def add(commands: Commands) -> None:
@@ -15,22 +17,36 @@ def add(commands: Commands) -> None:
     data = commands.add(
         "data",
         _list,
-        "add images of your own as a data set, list or remove such sets",
-        "Folders or .zip files of pictures, one subfolder per class; arrays in an .npz or .npy. "
-        "One image in five is held out.",
+        "add data of your own as a data set, list or remove such sets",
+        "Folders or .zip files of pictures, one subfolder per class; arrays of images, of rows or "
+        "of series in an .npz or .npy; tables as .csv, .parquet or .h5ad. One point in five is "
+        "held out.",
     )
     add = partial(add_parser, data.add_subparsers(metavar="add|list|remove|show"))
-    new = add("add", _add, "survey a folder or file, and keep its images as a data set")
+    new = add("add", _add, "survey a folder or file, and keep what is in it as a data set")
     add("list", _list, "list the data sets of your own")
     gone = add("remove", _remove, "delete a data set of your own")
     look = add("show", _show, "survey a folder or file, and keep nothing")
     for action in (new, look):
-        action.add_argument("path", type=Path, metavar="PATH", help="folder, .zip, .npz or .npy")
+        action.add_argument(
+            "path",
+            type=Path,
+            metavar="PATH",
+            help="folder, .zip, .npz, .npy, .csv, .parquet or .h5ad",
+        )
         action.add_argument(
             "--labels",
             type=Path,
             metavar="FILE.csv",
             help="rows of file,label for pictures; for arrays one label per image, in order",
+        )
+        action.add_argument(
+            "--label",
+            metavar="COLUMN",
+            help="of a table, with the classes; '' for none [one that is called label, class, ...]",
+        )
+        action.add_argument(
+            "--leave-out", metavar="COLUMN,...", help="columns of a table that are not used"
         )
         action.add_argument("--size", metavar="HxW", help="in pixels [as the survey says]")
         colours = action.add_mutually_exclusive_group()
@@ -50,6 +66,11 @@ def _add(options: argparse.Namespace) -> None:
             f"a data set named {options.name} exists already in {path.parent}; choose another "
             f"name, or `python -m vae data remove {options.name}` first"
         )
+    if own.is_table(options.path):
+        found = _planned(options)
+        _print_plan(found)
+        _say_added(options.name, own.add_table(found, options.name), "points")
+        return
     survey = own.survey(options.path, options.labels)
     shape = _shape_of(options, survey)
     _print_survey(survey, shape)
@@ -68,10 +89,32 @@ def _add(options: argparse.Namespace) -> None:
     except own.BadFiles as error:  # those that only decoding showed
         _print_bad(error.bad, error.n_bad)
         raise _bad_files(error.n_bad, error.n_good) from error
+    _say_added(options.name, source, "images")
+
+
+def _say_added(name: str, source: Source, what: str) -> None:
     show(
-        f"{options.name}: {source.n_train:,} images to train on and the others held out, in "
-        f"{catalogue.own_path(options.name)}; `python -m vae train --dataset {options.name}`"
+        f"{name}: {source.n_train:,} {what} to train on and the others held out, in "
+        f"{catalogue.own_path(name)}; `python -m vae train --dataset {name}`"
     )
+
+
+def _planned(options: argparse.Namespace) -> own.Plan:
+    left = [part.strip() for part in (options.leave_out or "").split(",") if part.strip()]
+    return own.plan(options.path, options.label, left)
+
+
+def _print_plan(found: own.Plan) -> None:
+    for column in found.columns[:_MOST_COLUMNS]:
+        parts = [column.why] if column.why else []
+        if column.values.ndim == 1 and len(column.values):
+            parts.append(f"{column.low:.4g} to {column.high:.4g}, mean {column.mean:.4g}")
+        if column.n_missing:
+            parts.append(f"{column.n_missing:,} missing")
+        show(f"{column.name[:24]:24} {column.becomes:9} {'; '.join(parts)}")
+    if (more := len(found.columns) - _MOST_COLUMNS) > 0:
+        show(f"and {more:,} more columns")
+    show(found.said)
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -94,6 +137,9 @@ def _remove(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
+    if own.is_table(options.path):
+        _print_plan(_planned(options))
+        return
     survey = own.survey(options.path, options.labels)
     _print_survey(survey, _shape_of(options, survey))
 

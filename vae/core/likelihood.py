@@ -248,12 +248,14 @@ class Measured(nn.Module):
             logvar = self.logvar_x.to(x.dtype)
             normal = -(LOG_2PI + logvar + x.square() * torch.exp(-logvar)) / 2
             out = torch.where(self._are(x, "gaussian"), normal, out)
-        if self._has_counts:
-            count = torch.where(self._are(x, *_COUNTS), x, torch.zeros_like(x))
-            out = torch.where(self._are(x, "poisson"), -torch.lgamma(count + 1), out)
+        if not self._has_counts:
+            return out
+        count = torch.where(self._are(x, *_COUNTS), x, torch.zeros_like(x))
+        log_factorial = torch.lgamma(count + 1)
+        out = torch.where(self._are(x, "poisson"), -log_factorial, out)
         if hasattr(self, "log_r"):
             r = torch.exp(self.log_r.to(x.dtype))
-            ways = torch.lgamma(count + r) - torch.lgamma(r) - torch.lgamma(count + 1)
+            ways = torch.lgamma(count + r) - torch.lgamma(r) - log_factorial
             out = torch.where(self._are(x, "negative-binomial"), ways, out)
         return out
 

@@ -272,10 +272,11 @@ def of_numbers(
     class_names: tuple[str, ...],
     factors: dict[str, np.ndarray] | None = None,
 ) -> Dataset:
-    """A split of vectors or series, standardised by the part that is not held out.
+    """Vectors or series, standardised by the part that is not held out.
 
     Args:
-        name, split, class_names: as of `Dataset`.
+        name, class_names: as of `Dataset`.
+        split: "test", "train", or "all" of them in their own order.
         kind: SERIES or VECTOR.
         values: of all points as measured, shape (N, F), or (N, C, L); NaN where one is missing.
         features: F or C of them; their mean and scale are found here.
@@ -284,7 +285,7 @@ def of_numbers(
     """
     held_out = is_held_out(len(values))
     features = measured(values[~held_out], features)
-    rows = held_out if split == "test" else ~held_out
+    rows = {"test": held_out, "train": ~held_out}.get(split, np.ones_like(held_out))
     chosen = as_read(values[rows], features)
     shape = (len(chosen), 1, 1, -1) if kind == VECTOR else (*chosen.shape[:2], 1, -1)
     return Dataset(

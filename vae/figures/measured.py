@@ -32,9 +32,8 @@ def vector(
         cost: what each adds to recon, in nats, (F,).
         values: of x and of E[x|z], as they are measured, with their unit.
     """
-    order: list[int] = np.argsort(-cost, kind="stable")[:MOST_FEATURES][
-        ::-1
-    ].tolist()  # the axis goes upwards
+    order: list[int] = np.argsort(-cost, kind="stable")[:MOST_FEATURES].tolist()
+    order.reverse()  # the axis goes upwards
     rows = [f"{theme.escaped(names[f])}  <b>{theme.escaped(values[f][0])}</b>" for f in order]
     figure = make_subplots(
         1, 2, shared_yaxes=True, column_widths=[0.7, 0.3], horizontal_spacing=0.03

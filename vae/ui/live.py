@@ -173,7 +173,7 @@ def _choose(n_points: int) -> None:
 
 
 def _image(view: View, text: Any) -> torch.Tensor | None:
-    """What was drawn and sent, (C, H, W), as the data set has it; None if it is not of that shape."""
+    """What was drawn and sent, (C, H, W), as the data set has it; None if of another shape."""
     shape = view.run.model_config.image_shape
     dtype = torch.uint8 if view.run.model_config.kind == IMAGE else torch.float32
     try:

@@ -1,9 +1,11 @@
-"""Data of one's own -> a data set like the others: a folder or zip of pictures, an .npz or .npy.
+"""Data of one's own -> a data set like the others: pictures, arrays of them, tables, series.
 
     survey    what is in it, from headers alone: counts, classes, sizes, what cannot be used
     preview   a few images of each class as they would be used
     read      a Dataset of it
     add       keeps that in the data folder, where `vae.data.catalogue` finds it by its name
+    plan      what becomes of each column of a table, or of an array of rows or series
+    add_table keeps those
 
 What is done to the images, and said wherever they are described: each is turned as its EXIF
 orientation says, laid on black where it is transparent, made grey or colour, and stretched or
@@ -16,20 +18,37 @@ name that comes from outside is ever used to write: a set is kept under a name o
 and a few signs. Links that lead out of a folder are not followed. Nothing is unpickled.
 """
 
+from vae.data.own.columns import TABLES, Column, Plan, column_names, is_table, plan
 from vae.data.own.contents import Survey
-from vae.data.own.reading import ARCHIVES, BadFiles, add, parse_size, preview, read, survey
+from vae.data.own.reading import (
+    ARCHIVES,
+    BadFiles,
+    add,
+    add_table,
+    parse_size,
+    preview,
+    read,
+    survey,
+)
 from vae.data.own.store import kept, own_path, remove
 from vae.data.own.store import own_names as names
 
 __all__ = [
     "ARCHIVES",
+    "TABLES",
     "BadFiles",
+    "Column",
+    "Plan",
     "Survey",
     "add",
+    "add_table",
+    "column_names",
+    "is_table",
     "kept",
     "names",
     "own_path",
     "parse_size",
+    "plan",
     "preview",
     "read",
     "remove",

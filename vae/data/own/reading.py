@@ -14,6 +14,7 @@ from vae.data.dataset import Dataset, DatasetError, Source, reason
 from vae.data.own import limits, store
 from vae.data.own.array import Array
 from vae.data.own.arrays import Arrays, members_of
+from vae.data.own.columns import Plan, dataset_of
 from vae.data.own.contents import Survey
 from vae.data.own.files import (
     PathOrFile,
@@ -190,6 +191,17 @@ def add(
     """
     store.check_may_be_added(name)
     return store.keep(name, read(source, image_shape, labels_csv, n_bad_agreed, progress))
+
+
+def add_table(found: Plan, name: str) -> Source:
+    """Keeps the points of a table or array, as planned, as the data set of that name.
+
+    Raises:
+        DatasetError: as `columns.dataset_of`; or the name cannot be used, or the data folder
+            cannot be written. Nothing is left behind then.
+    """
+    store.check_may_be_added(name)
+    return store.keep(name, dataset_of(found))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The files that data of one's own are kept in: `folder()` / "own", one NAME.safetensors per set.
 
-Each holds the images, training ones first, their labels, and in its header what was done to them.
+Each holds the points, training ones first, their labels, and in its header what was done to them;
+of vectors and series also their features, with the standardisation.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import os
 import re
 import struct
 from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import get_ident
@@ -18,14 +20,15 @@ import safetensors
 import torch
 from safetensors import SafetensorError
 
-from vae.config import BINARISED
+from vae.config import BINARISED, IMAGE, SERIES, VECTOR
 from vae.data.builtin import SOURCES
 from vae.data.dataset import Dataset, DatasetError, Source, folder, is_held_out, reason
 from vae.errors import UserError
+from vae.features import Feature, from_dicts
 
 _FORMAT = "ELBO Room data 1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_MAX_HEADER_BYTES = 1_000_000
+_MAX_HEADER_BYTES = 4_000_000
 
 
 def own_names() -> list[str]:
@@ -101,8 +104,14 @@ def _described(path: Path, header: bytes, mtime_ns: int, n_bytes: int) -> Source
         (shape, image_type), (labels_shape, label_type) = kept["images"], kept["labels"]
         N, C, H, W = shape
         n_train, class_names = int(told["n_train"]), json.loads(told["class_names"])
-        usable = (told["format"], image_type, label_type) == (_FORMAT, "U8", "I64")
-        usable = usable and labels_shape == (N,) and 0 < n_train < N and C in (1, 3) and H * W > 0
+        kind = told.get("kind", IMAGE)
+        features = from_dicts(json.loads(told.get("features", "[]")))
+        of_type = "U8" if kind == IMAGE else "F32"
+        usable = (told["format"], image_type, label_type) == (_FORMAT, of_type, "I64")
+        usable = usable and labels_shape == (N,) and 0 < n_train < N and min(shape) > 0
+        n_features = {IMAGE: 0, VECTOR: W, SERIES: C}.get(kind)
+        usable = usable and (C in (1, 3) if kind == IMAGE else H == 1)
+        usable = usable and len(features) == n_features
         if not usable or not class_names or not all(isinstance(c, str) for c in class_names):
             raise UserError("it is not one that this program wrote")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -116,15 +125,31 @@ def _described(path: Path, header: bytes, mtime_ns: int, n_bytes: int) -> Source
         n_train=n_train,
         note=told.get("note", ""),
         load=partial(
-            _load, name=path.stem, path=path, n_train=n_train, class_names=tuple(class_names)
+            _load,
+            name=path.stem,
+            path=path,
+            n_train=n_train,
+            class_names=tuple(class_names),
+            kind=kind,
+            features=features,
         ),
         fingerprint=hashlib.sha256(header + old_stamp.encode()).hexdigest(),
         n_classes=len(class_names),
         is_own=True,
+        kind=kind,
+        find_features=lambda: features,
     )
 
 
-def _load(split: str, name: str, path: Path, n_train: int, class_names: tuple[str, ...]) -> Dataset:
+def _load(
+    split: str,
+    name: str,
+    path: Path,
+    n_train: int,
+    class_names: tuple[str, ...],
+    kind: str,
+    features: tuple[Feature, ...],
+) -> Dataset:
     rows = slice(n_train, None) if split == "test" else slice(n_train)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -141,6 +166,8 @@ def _load(split: str, name: str, path: Path, n_train: int, class_names: tuple[st
         images=torch.from_numpy(images),
         labels=torch.from_numpy(labels),
         class_names=class_names,
+        kind=kind,
+        features=features,
     )
 
 
@@ -158,7 +185,7 @@ def remove(name: str) -> None:
 
 
 def keep(name: str, data: Dataset) -> Source:
-    """Writes images of split "all" as the data set of that name, which must be free.
+    """Writes points of split "all" as the data set of that name, which must be free.
 
     Raises:
         DatasetError: the name cannot be used, the folder cannot be written.
@@ -174,6 +201,9 @@ def keep(name: str, data: Dataset) -> Source:
         "from": data.name,
         "note": data.note,
     }
+    if data.kind != IMAGE:
+        features = [asdict(feature) for feature in data.features]
+        metadata |= {"kind": data.kind, "features": json.dumps(features)}
     path = own_path(name)
     _write(path, images, labels, order, metadata)
     return describe(path)
@@ -205,12 +235,13 @@ def _write(
 ) -> None:
     """Writes a safetensors file row by row, in that order, and never a second copy in memory."""
     N = len(labels)
-    ends = 8 * N, 8 * N + images.size
+    ends = 8 * N, 8 * N + images.nbytes
+    dtype = "U8" if images.dtype == np.uint8 else "F32"
     header = json.dumps(
         {
             "__metadata__": metadata,
             "labels": {"dtype": "I64", "shape": [N], "data_offsets": [0, ends[0]]},
-            "images": {"dtype": "U8", "shape": [*images.shape], "data_offsets": [*ends]},
+            "images": {"dtype": dtype, "shape": [*images.shape], "data_offsets": [*ends]},
         }
     ).encode()
     header += b" " * (-len(header) % 8)

@@ -9,7 +9,7 @@ import { spreadOf } from "./program/terms.js";
 const REACH = 3; // the standardised axis goes so far each way, as vae/plots.py has it
 const [ACROSS, DOWN] = [96, 48]; // the proportions of a small plot
 const X_COLOUR = `rgb(${NATS[4].join()})`;
-export const COLOURS = { x: X_COLOUR, mean: Q_COLOUR, axis: PRIOR_COLOUR };
+export const PLOT_COLOURS = { x: X_COLOUR, mean: Q_COLOUR, axis: PRIOR_COLOUR };
 
 /** What one point is, and how that is drawn: an image, a series or a vector. */
 export class Look {

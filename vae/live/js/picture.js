@@ -1,6 +1,6 @@
 import { NATS } from "./constants.js";
 import { el } from "./dom.js";
-import { COLOURS } from "./look.js";
+import { PLOT_COLOURS } from "./look.js";
 
 /** @import { Look } from "./look.js" */
 
@@ -41,7 +41,7 @@ export class Picture {
    * @param {[number, number, number, number]} place
    * @param {string} colour of a plot
    */
-  draw(pixels, look, smooth = false, [x, y, w, h] = [0, 0, 1, 1], colour = COLOURS.mean) {
+  draw(pixels, look, smooth = false, [x, y, w, h] = [0, 0, 1, 1], colour = PLOT_COLOURS.mean) {
     if (!look.isImage) {
       const { width, height } = this.canvas;
       const box = /** @type {[number, number, number, number]} */ ([x * width, y * height, w * width, h * height]);

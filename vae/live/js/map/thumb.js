@@ -1,5 +1,5 @@
 import { el } from "../dom.js";
-import { COLOURS } from "../look.js";
+import { PLOT_COLOURS } from "../look.js";
 import { Picture } from "../picture.js";
 import { vector } from "../text.js";
 
@@ -53,7 +53,7 @@ export class Thumb {
       image = (index === selection.index && selection.image) || (scene.points?.imageOf(index) ?? null);
     }
     if (image) {
-      this.x.draw(image, look, smooth, undefined, COLOURS.x);
+      this.x.draw(image, look, smooth, undefined, PLOT_COLOURS.x);
       this.decoded.canvas.before(this.x.canvas);
     } else this.x.canvas.remove();
     const dims = scene.plane?.dims;

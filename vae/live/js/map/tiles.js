@@ -1,5 +1,5 @@
 import { el } from "../dom.js";
-import { COLOURS } from "../look.js";
+import { PLOT_COLOURS } from "../look.js";
 import { contextOf, paint } from "../picture.js";
 import { Axes } from "./axes.js";
 
@@ -126,6 +126,6 @@ function painted({ C, H, W }, mean) {
 /** A plot in a square, as the lattice's cells are. @param {Look} look @param {Float32Array} mean */
 function plotted(look, mean) {
   const tile = el("canvas", { width: TILE, height: TILE });
-  look.plot(contextOf(tile), mean, [0, TILE * 0.1, TILE, TILE * 0.8], COLOURS.mean);
+  look.plot(contextOf(tile), mean, [0, TILE * 0.1, TILE, TILE * 0.8], PLOT_COLOURS.mean);
   return tile;
 }

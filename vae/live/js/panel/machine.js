@@ -1,5 +1,5 @@
 import { el } from "../dom.js";
-import { COLOURS } from "../look.js";
+import { PLOT_COLOURS } from "../look.js";
 import { Picture } from "../picture.js";
 
 /**
@@ -64,7 +64,7 @@ export class Machine {
     const { x } = selection;
     this.drawMean();
     if (selection.drawing) return;
-    if (x) this.given.draw(x, scene.running.look, smooth, undefined, COLOURS.x);
+    if (x) this.given.draw(x, scene.running.look, smooth, undefined, PLOT_COLOURS.x);
     else this.given.clear();
   }
 

@@ -1,5 +1,5 @@
 import { el } from "../dom.js";
-import { COLOURS, placeOf } from "../look.js";
+import { PLOT_COLOURS, placeOf } from "../look.js";
 import { contextOf, Picture } from "../picture.js";
 
 /**
@@ -114,10 +114,10 @@ export class Plot {
     const [C, , n] = look.shape;
     const h = height * (1 - STRIP);
     const atX = (/** @type {number} */ t) => (width * (t + 0.5)) / n;
-    context.fillStyle = COLOURS.axis;
+    context.fillStyle = PLOT_COLOURS.axis;
     context.globalAlpha = 0.3;
     context.fillRect(0, h / 2, width, ratio);
-    context.fillStyle = COLOURS.mean;
+    context.fillStyle = PLOT_COLOURS.mean;
     for (let c = 0; c < C; c++) {
       context.beginPath();
       for (let t = 0; t < n; t++) context.lineTo(atX(t), placeOf(this.ends(look, c * n + t)[1], 0, h));
@@ -126,10 +126,10 @@ export class Plot {
     }
     context.globalAlpha = 1;
     const { x } = this.shared.selection;
-    if (x) look.lines(context, x, [0, 0, width, h], COLOURS.x, 1.5 * ratio);
-    look.lines(context, this.mean, [0, 0, width, h], COLOURS.mean, 2 * ratio);
+    if (x) look.lines(context, x, [0, 0, width, h], PLOT_COLOURS.x, 1.5 * ratio);
+    look.lines(context, this.mean, [0, 0, width, h], PLOT_COLOURS.mean, 2 * ratio);
     const most = Math.max(0.5, ...this.cost);
-    context.fillStyle = COLOURS.axis;
+    context.fillStyle = PLOT_COLOURS.axis;
     for (let t = 0; t < n && x; t++) {
       let cost = 0;
       for (let c = 0; c < C; c++) cost += this.cost[c * n + t];
@@ -167,17 +167,17 @@ export class Plot {
       context.textAlign = "left";
       context.globalAlpha = 0.8;
       context.fillText(shortened(context, look.featureOf(i)[0], room), 0, y);
-      context.fillStyle = COLOURS.axis;
+      context.fillStyle = PLOT_COLOURS.axis;
       context.globalAlpha = 0.25;
       context.fillRect(left, y, right - left, ratio);
-      context.fillStyle = COLOURS.mean;
+      context.fillStyle = PLOT_COLOURS.mean;
       const [low, high] = this.ends(look, i);
       context.fillRect(place(low), y - 3 * ratio, place(high) - place(low), 6 * ratio);
       context.globalAlpha = 1;
-      if (x && !Number.isNaN(x[i])) dot(context, place(look.onAxis(x[i], i)), y, 3.5 * ratio, COLOURS.x, true);
-      dot(context, place(look.onAxis(this.mean[i], i)), y, 4.5 * ratio, COLOURS.mean, false);
+      if (x && !Number.isNaN(x[i])) dot(context, place(look.onAxis(x[i], i)), y, 3.5 * ratio, PLOT_COLOURS.x, true);
+      dot(context, place(look.onAxis(this.mean[i], i)), y, 4.5 * ratio, PLOT_COLOURS.mean, false);
       if (!x) continue;
-      context.fillStyle = COLOURS.axis;
+      context.fillStyle = PLOT_COLOURS.axis;
       const wide = Math.max(0, this.cost[i] / most) * (width - right - 34 * ratio);
       context.fillRect(right + 4 * ratio, y - 5 * ratio, wide, 10 * ratio);
       context.fillStyle = ink;
