@@ -87,7 +87,8 @@ class View:
     def pictures_of(self, points: int | Sequence[int] | np.ndarray) -> np.ndarray:
         """The same of points of the data set, whose images must be at hand."""
         assert self.images is not None
-        return self.pictures(to_unit(self.images.images[torch.as_tensor(points)]).numpy())
+        rows = torch.from_numpy(np.array(points, order="C"))  # reversed ones have to be copied
+        return self.pictures(to_unit(self.images.images[rows]).numpy())
 
     @property
     def has_encoder(self) -> bool:
