@@ -18,6 +18,7 @@ from vae.ui.diagnose import aggregate, outliers, pixels, units
 from vae.ui.results import diagnosis
 from vae.ui.text import nats, plain, sentence
 from vae.ui.view import chosen_view
+from vae.wording import Words
 
 frame.require("pages/diagnose.py")
 
@@ -44,7 +45,7 @@ def main() -> None:
     verdict(found)
     if view.n_classes:
         st.caption(f"q(z|x, y) and p(x|z, y), given {plain(view.condition_text)}.")
-    numbers(measured)
+    numbers(measured, view.words)
     show = CHECKS[sections.choose("Look at", "check", tuple(CHECKS))]
     try:
         show(view, measured)
@@ -65,7 +66,7 @@ def verdict(found: Diagnosis) -> None:
         st.caption(" ".join(plain(f"{note.sentence} {note.advice}").rstrip() for note in notes))
 
 
-def numbers(measured: Measurements) -> None:
+def numbers(measured: Measurements, words: Words) -> None:
     """The figures that the verdict rests on."""
     info, holes = measured.information, measured.holes
     columns = st.columns(6, gap="small", vertical_alignment="bottom")
@@ -98,7 +99,7 @@ def numbers(measured: Measurements) -> None:
     columns[5].metric(
         "calibration error",
         f"{found.error:.1%}" if found else "n/a",
-        help="of pixel values" if found else "needs the images",
+        help=f"of {words.number} values" if found else f"needs the {words.points}",
     )
 
 

@@ -35,7 +35,7 @@ def main() -> None:
         left, right = charts.columns(left=1.24)
     with left:
         index, axes = controls(view)
-        heading.answer(place, answers.where(view.embedding, index))
+        heading.answer(place, answers.where(view.embedding, index, view.words))
         whole_map(view, axes, index, is_live=not problem)
     with right:
         latent_map.beside(view, axes, index, problem)
@@ -70,7 +70,7 @@ def whole_map(view: View, axes: Projection | Layout, index: int, is_live: bool) 
 
 def _of_plane(view: View, is_live: bool) -> Iterator[str | dict[str, str]]:
     """What the map shows; its words are explained where they stand."""
-    yield f"{view.given_what}{len(view.embedding):,} images at their "
+    yield f"{view.given_what}{len(view.embedding):,} {view.words.points} at their "
     yield words.of("μ")
     if view.has_encoder:
         yield "; "
@@ -98,8 +98,8 @@ def _of_plane(view: View, is_live: bool) -> Iterator[str | dict[str, str]]:
 
 def _of_layout(view: View, axes: Layout, is_live: bool) -> str:
     text = (
-        f"{plain(view.given_what)}{len(view.embedding):,} images by their μ in a {axes.name}: "
-        "neighbours stay near, but no place on it can be decoded; "
+        f"{plain(view.given_what)}{len(view.embedding):,} {view.words.points} by their μ in a "
+        f"{axes.name}: neighbours stay near, but no place on it can be decoded; "
     )
     if is_live:
         text += "hovering shows the nearest point. Ring: the chosen point; dot: the nearest to μ."
@@ -117,11 +117,11 @@ def group(view: View) -> None:
     means = [float(values[indices].mean()) for values in (embedding.recon, embedding.kl)]
     st.markdown(
         f"**{len(indices):,} points**, mean recon {means[0]:.2f} + KL {means[1]:.2f} = "
-        f"-ELBO {sum(means):.2f} nats per image"
+        f"-ELBO {sum(means):.2f} nats per {view.words.point}"
     )
     if view.images is not None:
         shown = view.pictures_of(indices[:40])
-        images.show(images.row(shown, side=32, per_row=20), "the images of the group")
+        images.show(images.row(shown, side=32, per_row=20), f"the {view.words.points} of the group")
     st.button("Forget these points", on_click=lambda: st.session_state.pop(selection.GROUP, None))
 
 

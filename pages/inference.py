@@ -1,5 +1,7 @@
 """Inference: how far is q(z|x) from the true p(z|x)?"""
 
+from dataclasses import replace
+
 import streamlit as st
 import torch
 
@@ -48,7 +50,7 @@ def main() -> None:
         posterior.shape(view, index, found, split)
     with right:
         posterior.pictures(view, index, found)
-        searching = posterior.equation_8(found, split)
+        searching = posterior.equation_8(found, split, view.words)
     details(view, index, found)
     derivation(view, index, found, split)
     if split is None:
@@ -109,6 +111,7 @@ def derivation(view: View, index: int, found: Inference, split: GapSplit | None)
                 on_click=lambda: st.session_state.update({SECTION: section}),
             )
 
+    steps = [replace(step, text=view.words.said(step.text)) for step in steps]
     heading = "Why: step by step, with this point's numbers"
     sections.derivation(heading, steps, link_of, button)
 

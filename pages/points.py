@@ -22,7 +22,8 @@ from vae.ui.results.content import content
 from vae.ui.results.store import RESULTS
 from vae.ui.session import drawings, selection
 from vae.ui.text import plain
-from vae.ui.view import View, chosen_point, chosen_view, point_picker
+from vae.ui.view import View, chosen_point, chosen_view, chosen_words, point_picker
+from vae.wording import IMAGES, Words
 
 frame.require("pages/points.py")
 
@@ -35,11 +36,11 @@ PAGE = "table_page"
 
 def main() -> None:
     place = heading.ask(
-        "What does each image cost, and which term costs it?",
+        f"What does each {chosen_words().point} cost, and which term costs it?",
         *(heading.MAP, heading.WHY, heading.COMPARE),
     )
     view = chosen_view()
-    heading.answer(place, answers.costs(view.embedding))
+    heading.answer(place, answers.costs(view.embedding, view.words))
     found = evidence.found(view)
     terms = terms_of(view, found)
     left, right = charts.columns()
@@ -49,7 +50,9 @@ def main() -> None:
         table(view, terms, found, shown, index)
         if found is not None:
             gap = f"; {GAP} = {LOG_PX} - ELBO, equation (8)" if GAP in terms else ""
-            st.caption(f"In nats per image. {LOG_PX}: {found.how}{gap}.")
+            st.caption(
+                f"In nats per {view.words.point}. {LOG_PX}: {view.words.said(found.how)}{gap}."
+            )
         if view.n_classes:
             st.caption(plain(view.given_what))
         evidence.offer(view, "points")
@@ -130,7 +133,7 @@ def table(
         {name: values[shown] for name, values in terms.items()},
         # A selection is a place in the table: another order or filter makes another table.
         key=f"table-{zlib.crc32(shown.tobytes())}",
-        column_config=narrow_term_columns(found) if found else term_columns(),
+        column_config=narrow_term_columns(found, view.words) if found else term_columns(),
         chosen=index,
         selection_mode="single-row-required" if index in shown else "single-row",
         height=560,
@@ -138,30 +141,30 @@ def table(
     )
 
 
-def term_columns(found: Evidence | None = None) -> dict[str, Any]:
+def term_columns(found: Evidence | None = None, words: Words = IMAGES) -> dict[str, Any]:
     """How a table of points shows its columns."""
     return {
         "x": tables.picture(),
-        **nats_columns(found),
+        **nats_columns(found, words),
         SHARE: st.column_config.ProgressColumn(SHARE, format="percent", min_value=0, max_value=1),
     }
 
 
-def narrow_term_columns(found: Evidence) -> dict[str, Any]:
+def narrow_term_columns(found: Evidence, words: Words) -> dict[str, Any]:
     """The same with two columns more and no unit, which then stands below the table."""
-    columns = term_columns(found)
+    columns = term_columns(found, words)
     for name, width in WIDTHS.items():
         columns[name] |= {"label": name, "width": width}
     return columns
 
 
-def nats_columns(found: Evidence | None) -> dict[str, Any]:
+def nats_columns(found: Evidence | None, words: Words) -> dict[str, Any]:
     """Those that are numbers of nats; log p(x) and the gap say how they were found."""
     notes = {}
     if found is not None:
         own_elbo = "an integral" if found.method == EXACT else "over the same samples"
         notes = {
-            LOG_PX: found.how,
+            LOG_PX: words.said(found.how),
             GAP: f"log p(x) - ELBO, whose ELBO is {own_elbo}; that in the table has fewer samples",
         }
     return {
@@ -212,13 +215,13 @@ def scatter(view: View, rows: np.ndarray, index: int) -> None:
     embedding = view.embedding
     figure = charts.kept(
         "KL against recon",
-        lambda: figures.kl_against_recon(embedding, rows),
-        *(embedding.recon, embedding.kl, embedding.labels, embedding.class_names, rows),
+        lambda: figures.kl_against_recon(embedding, rows, words=view.words),
+        *(embedding.recon, embedding.kl, embedding.labels, embedding.class_names, rows, view.words),
     )
     charts.points_chart(
         figure.marked(figures.ring_at(embedding, index)),
         key="terms_scatter",
-        alt="KL against recon of every point, in nats per image",
+        alt=f"KL against recon of every point, in nats per {view.words.point}",
     )
 
 
@@ -236,7 +239,7 @@ def class_summary(view: View, terms: dict[str, np.ndarray], found: Evidence | No
         RESULTS.make(("means of classes", names, tuple(terms), of), means),
         key="class_summary",
         column_config={
-            **nats_columns(found),
+            **nats_columns(found, view.words),
             SHARE: st.column_config.NumberColumn(format="percent"),
         },
     )
@@ -267,13 +270,15 @@ def distributions(view: View, rows: np.ndarray, index: int) -> None:
         values = theme.term(view.embedding, name)
         figure = charts.kept(
             "histogram",
-            lambda values=values[rows], name=name: figures.histogram(values, name),
-            *(name, values[rows]),
+            lambda values=values[rows], name=name: figures.histogram(
+                values, name, words=view.words
+            ),
+            *(name, values[rows], view.words),
         )
         charts.chart(
             figure.marked(figures.line_at(float(values[index]))),
             key=f"histogram_{name}",
-            alt=f"Distribution of {name} over the points, in nats per image",
+            alt=f"Distribution of {name} over the points, in nats per {view.words.point}",
         )
 
 

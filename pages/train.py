@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from vae import wording
 from vae.config import ELBO, TrainConfig
 from vae.errors import UserError
 from vae.runs import checkpoint, folders, job, makers, queue
@@ -18,6 +19,7 @@ from vae.ui.results import loaded
 from vae.ui.session import selection
 from vae.ui.text import explained, nats, plain
 from vae.ui.train import charts, form, objectives, own_data
+from vae.wording import Words
 
 frame.require("pages/train.py")
 
@@ -161,12 +163,17 @@ def select_watched() -> None:
     st.session_state[selection.RUN] = st.session_state[FOLLOWED] = st.session_state[WATCHED]
 
 
+def words_of(*runs: Run) -> Words:
+    """What sentences call the points of the runs' data."""
+    return wording.of(*(run.model_config.kind for run in runs))
+
+
 def onward(run: Run) -> None:
     """What a finished run is looked at with."""
     with st.container(horizontal=True, gap="medium"):
         for page, text, icon in (
             ("traverse", "What does each dimension do?", "view_module"),
-            ("points", "Which images cost most?", "table_rows"),
+            ("points", f"Which {words_of(run).points} cost most?", "table_rows"),
             ("diagnose", "Is it healthy?", "stethoscope"),
             ("compare", "Better than another?", "compare_arrows"),
         ):
@@ -293,7 +300,7 @@ def watch(run: Run, state_before: str, view: str) -> None:
         if view == FILM:
             charts.film(run)
         else:
-            charts.curves({run.name: rows})
+            charts.curves({run.name: rows}, words_of(run))
     except UserError as error:
         st.error(explained(error))
 
@@ -329,10 +336,10 @@ def progress(run: Run, status: Status, rows: list[dict]) -> None:
     columns[1].metric("recon, nats", nats(terms.recon))
     columns[2].metric("KL, nats", nats(terms.kl))
     columns[3].metric(f"epochs, {status.state}", f"{epoch} of {run.train_config.epochs}")
-    columns[4].metric("images/s", f"{last['images_per_s']:,.0f}")
+    columns[4].metric(f"{words_of(run).points}/s", f"{last['images_per_s']:,.0f}")
     columns[5].metric("time", duration(sum(row["seconds"] for row in held_out)))
     early = status.state == "running" and epoch < run.train_config.epochs / 2
-    if (note := remark(run.train_config, terms)) and not early:
+    if (note := remark(run.train_config, terms, words_of(run))) and not early:
         st.warning(note)
 
 
@@ -371,7 +378,8 @@ def all_runs(states_before: dict[str, str]) -> None:
             histories[run.name] = rows
     chosen = charts.table([run for run in runs if run.name in histories], histories, states)
     if chosen:
-        charts.curves({name: histories[name] for name in chosen})
+        words = words_of(*(run for run in runs if run.name in chosen))
+        charts.curves({name: histories[name] for name in chosen}, words)
     for name, problem in broken.items():
         st.caption(f"{plain(name)} cannot be opened: {explained(problem)}")
 

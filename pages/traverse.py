@@ -22,7 +22,7 @@ PARTS = {
 def main() -> None:
     place = heading.ask("What does each latent dimension do?", heading.MAP, heading.WHY)
     view = chosen_view()
-    heading.answer(place, answers.dimensions(view.embedding, INACTIVE))
+    heading.answer(place, answers.dimensions(view.embedding, INACTIVE, view.words))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         part = sections.choose("Walk", "part", tuple(PARTS))
         controls = st.container(

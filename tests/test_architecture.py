@@ -101,8 +101,9 @@ def test_streamlit_is_imported_by_the_app_its_pages_and_vae_ui_alone():
 
 # From the ground up: a package knows those before it, and never one behind it.
 FLOORS = (
-    *("errors", "names", "features", "config", "plots", "core", "data", "training", "inference"),
-    *("analysis", "runs", "formats", "figures", "lessons", "live", "ui", "cli", "bench"),
+    *("errors", "names", "features", "config", "wording", "plots", "core", "data", "training"),
+    *("inference", "analysis", "runs", "formats", "figures", "lessons", "live", "ui", "cli"),
+    *("bench",),
 )
 # What a package may know of the floors below it, where that is not all of them.
 KNOWS = {
@@ -110,12 +111,13 @@ KNOWS = {
     "names": set(),
     "features": set(),
     "config": {"errors", "features"},
+    "wording": {"config"},
     "core": {"errors", "features", "config"},
     "data": {"errors", "names", "features", "config"},
     "plots": {"features", "config"},
-    "training": {"errors", "config", "plots", "core", "data"},
+    "training": {"errors", "config", "wording", "plots", "core", "data"},
     "inference": {"errors", "config", "core", "data", "training"},
-    "figures": {"errors", "names"},
+    "figures": {"errors", "names", "wording"},
     "ui": set(FLOORS) - {"cli", "bench"},
 }
 

@@ -4,23 +4,25 @@ import numpy as np
 
 from vae.analysis.embedding import Embedding
 from vae.analysis.traversal import by_kl
+from vae.wording import IMAGES, Words
 
 NEIGHBOURS = 20
 MOSTLY = 0.6  # of them are of one class: the point lies among its points
 _SHORT = 2  # characters: classes called so are spoken of as "a 4", "the 0s"
 
 
-def where(embedding: Embedding, index: int) -> str:
+def where(embedding: Embedding, index: int, words: Words = IMAGES) -> str:
     """Among which classes a point's mu lies, and what it costs.
 
     Args:
         embedding: N points.
         index: of the point, from 0 to N - 1.
+        words: for what the data are.
     """
     cost, share = embedding.neg_elbo[index], (embedding.neg_elbo < embedding.neg_elbo[index]).mean()
     return (
-        f"{_among(embedding, index)}costs {cost:.2f} nats, more than {share:.1%} of the images: "
-        f"recon {embedding.recon[index]:.2f} + KL {embedding.kl[index]:.2f}."
+        f"{_among(embedding, index)}costs {cost:.2f} nats, more than {share:.1%} of the "
+        f"{words.points}: recon {embedding.recon[index]:.2f} + KL {embedding.kl[index]:.2f}."
     )
 
 
@@ -57,36 +59,37 @@ def _many(name: str) -> str:
     return f"{name}s" if len(name) <= _SHORT else f"points of {name}"
 
 
-def costs(embedding: Embedding) -> str:
+def costs(embedding: Embedding, words: Words = IMAGES) -> str:
     """What points cost, which costs most, and how much of it is KL."""
     cost = embedding.neg_elbo
     worst = int(np.argmax(cost))
     mean, kl = (float(values.mean(dtype=np.float64)) for values in (cost, embedding.kl))
-    of_kl = f" On average {kl / mean:.0%} of it is KL." if mean else ""
+    of_kl = f" On average {kl / mean:.0%} of it is KL." if mean and 0 <= kl / mean <= 1 else ""
     name = embedding.class_names[embedding.labels[worst]]
     kind = f", {_one(name).rstrip(',')}," if _has_classes(embedding) else ""
     return (
-        f"Half of the {len(cost):,} images cost less than {np.median(cost):.2f} nats; point "
-        f"{worst:,}{kind} costs most, {cost[worst]:.2f}.{of_kl}"
+        f"Half of the {len(cost):,} {words.points} cost less than {np.median(cost):.2f} nats; "
+        f"point {worst:,}{kind} costs most, {cost[worst]:.2f}.{of_kl}"
     )
 
 
-def dimensions(embedding: Embedding, unused: float) -> str:
+def dimensions(embedding: Embedding, unused: float, words: Words = IMAGES) -> str:
     """How the KL is shared among the latent dimensions.
 
     Args:
         embedding: N points.
         unused: mean KL in nats below which a dimension counts as unused.
+        words: for what the data are.
     """
     order, kl = by_kl(embedding)
     D, used = len(kl), int((kl > unused).sum())
     if D == 1:
-        return f"The one dimension costs {kl[0]:.2f} nats of KL per image."
+        return f"The one dimension costs {kl[0]:.2f} nats of KL per {words.point}."
     most = int(order[0])
     in_use = f"All {D} dimensions are" if used == D else f"{used} of {D} dimensions are"
     return (
         f"{in_use} in use; z{most + 1} carries most, {kl[most]:.2f} of the {kl.sum():.2f} nats of "
-        "KL per image."
+        f"KL per {words.point}."
     )
 
 

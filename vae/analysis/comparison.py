@@ -13,6 +13,7 @@ import numpy as np
 from vae.analysis.embedding import Embedding
 from vae.errors import UserError
 from vae.inference.evidence import Evidence
+from vae.wording import IMAGES, Words
 
 N_RESAMPLES = 10_000
 LEVEL = 0.95
@@ -126,8 +127,8 @@ class Setting:
         return _value_text(self.first), _value_text(self.second)
 
 
-def check_same_points(first: Embedding, second: Embedding) -> None:
-    """Raises UserError unless an index means the same image in both."""
+def check_same_points(first: Embedding, second: Embedding, words: Words = IMAGES) -> None:
+    """Raises UserError unless an index means the same point in both."""
     of_first, of_second = (f"{e.dataset}, split '{e.split}'" for e in (first, second))
     if of_first != of_second:
         raise UserError(f"the second map is of {of_second}, the first of {of_first}")
@@ -135,7 +136,7 @@ def check_same_points(first: Embedding, second: Embedding) -> None:
         raise UserError(f"the second map has {len(second):,} points, the first {len(first):,}")
     if not np.array_equal(first.labels, second.labels):
         n = int((first.labels != second.labels).sum())
-        raise UserError(f"{n:,} labels differ: a point is not the same image in both maps")
+        raise UserError(f"{n:,} labels differ: a point is not the same {words.kind} in both maps")
 
 
 def paired_bootstrap(

@@ -13,6 +13,8 @@ import numpy as np
 from vae.analysis.aggregate import Holes, Information, Marginals
 from vae.analysis.embedding import Embedding
 from vae.analysis.measures import Reliability, Residuals, Units, modified_z, units
+from vae.config import IMAGE
+from vae.wording import IMAGES, Words
 
 BAD, WARNING, NOTE = SEVERITIES = ("bad", "warning", "note")
 COLLAPSED, BROKEN, DOUBTFUL, HEALTHY = ("Collapsed", "Broken", "With reservations", "Healthy")
@@ -59,7 +61,8 @@ class Measurements:
         calibration, cost_without_z: None where the images are not at hand.
         beta: the factor on the KL that it was trained with.
         metrics: the rows of metrics.jsonl.
-        is_given_label: the model is given each image's own label besides.
+        is_given_label: the model is given each point's own label besides.
+        words: for what the data are.
     """
 
     embedding: Embedding
@@ -72,11 +75,12 @@ class Measurements:
     beta: float
     metrics: Sequence[dict[str, Any]] = ()
     is_given_label: bool = False
+    words: Words = IMAGES
 
     @property
     def constant(self) -> str:
         """What a model without z decodes to."""
-        return "one mean image per class" if self.is_given_label else "one mean image"
+        return f"one mean {self.words.kind}" + " per class" * self.is_given_label
 
     @property
     def unused(self) -> np.ndarray:
@@ -133,7 +137,7 @@ def _summary(m: Measurements) -> str:
     D = m.embedding.latent_dim
     used = D - int(m.unused.sum())
     dimensions = "The one latent dimension is" if D == 1 else f"{used} of {D} latent dimensions are"
-    text = f"{dimensions} in use; z costs {m.units.kl.sum():.2f} nats of KL per image"
+    text = f"{dimensions} in use; z costs {m.units.kl.sum():.2f} nats of KL per {m.words.point}"
     if m.cost_without_z is not None:
         saved = m.cost_without_z - float(m.embedding.recon.mean(dtype=np.float64))
         if saved > 0:
@@ -165,7 +169,8 @@ def _collapse(m: Measurements) -> Iterator[Finding]:
         yield Finding(
             BAD,
             f"The posterior has collapsed: {what}. z costs {_little(m.units.kl.sum())} nats of KL "
-            f"per image and says next to nothing of x: everything decodes to {m.constant}.",
+            f"per {m.words.point} and says next to nothing of x: everything decodes to "
+            f"{m.constant}.",
             f"{remedy}, or with free bits (0.25 nats per dimension is a beginning).",
         )
     elif len(unused):
@@ -192,8 +197,8 @@ def _no_better_than_the_mean(m: Measurements) -> Iterator[Finding]:
     if mean > m.cost_without_z - NO_BETTER * abs(m.cost_without_z):
         yield Finding(
             BAD,
-            f"Its -ELBO, {mean:.2f} nats per image, is no better than that of {m.constant}, "
-            f"{m.cost_without_z:.2f}.",
+            f"Its -ELBO, {mean:.2f} nats per {m.words.point}, is no better than that of "
+            f"{m.constant}, {m.cost_without_z:.2f}.",
             f"Raise beta from {m.beta:g} towards 1: the KL is most of the cost."
             if m.beta < 1
             else "Train longer, or look whether these are the data that it was trained on.",
@@ -218,8 +223,8 @@ def _training(m: Measurements) -> Iterator[Finding]:
         strong = excess > OVERFITTED
         yield Finding(
             WARNING if strong else NOTE,
-            f"Held-out images cost {last - fitted:.1f} nats more than those it was trained on: it "
-            f"has {'' if strong else 'slightly '}overfitted.",
+            f"Held-out {m.words.points} cost {last - fitted:.1f} nats more than those it was "
+            f"trained on: it has {'' if strong else 'slightly '}overfitted.",
             "A smaller network, more data, binarised input or fewer epochs would help.",
         )
     if last - best["neg_elbo"] > PAST_BEST * gained:
@@ -254,8 +259,8 @@ def _aggregate(m: Measurements) -> Iterator[Finding]:
     if away > MISMATCH:
         yield Finding(
             WARNING,
-            f"The aggregate posterior is {about}{away:.2f} nats from the prior: images sampled "
-            "from the prior will not look like the data.",
+            f"The aggregate posterior is {about}{away:.2f} nats from the prior: "
+            f"{m.words.points} sampled from the prior will not look like the data.",
             f"Raise beta from {beta:g} towards 1, or end the KL warm-up earlier."
             if beta < 1
             else "Longer training, or a larger encoder, lets the posteriors fill the prior.",
@@ -263,8 +268,8 @@ def _aggregate(m: Measurements) -> Iterator[Finding]:
     if saturated:
         yield Finding(
             NOTE,
-            f"z tells nearly every image from all others: I(x; z) is at its ceiling, log N = "
-            f"{info.ceiling:.2f} nats, so the split of the KL says little of the prior.",
+            f"z tells nearly every {m.words.point} from all others: I(x; z) is at its ceiling, "
+            f"log N = {info.ceiling:.2f} nats, so the split of the KL says little of the prior.",
         )
     if m.holes is not None and m.holes.share - 2 * m.holes.share_stderr > HOLLOW:
         yield Finding(
@@ -276,26 +281,30 @@ def _aggregate(m: Measurements) -> Iterator[Finding]:
 
 def _pixels(m: Measurements) -> Iterator[Finding]:
     """The likelihood's own promise."""
-    found = m.calibration
+    found, numbers, is_image = m.calibration, m.words.numbers, m.words.kind == IMAGE
     if isinstance(found, Residuals):
         low, high = SD_OF_RESIDUALS
         if not low < found.sd < high:
             yield Finding(
                 WARNING,
-                f"Pixels scatter {found.sd:.2f} times as far around E[x|z] as the likelihood says.",
-                "Its s has not been fitted to these data: log p(x|z) in nats is off.",
+                f"{numbers.capitalize()} scatter {found.sd:.2f} times as far around E[x|z] as the "
+                "likelihood says.",
+                f"{'Its s' if is_image else 'Their spread'} has not been fitted to these data: "
+                "log p(x|z) in nats is off.",
             )
         elif found.error > NOT_NORMAL:
+            wide = "one s for all of them" if is_image else "their spread"
+            better = "A Bernoulli" if is_image else "Another"
             yield Finding(
                 NOTE,
-                "The pixels' residuals are far from normal: one s for all of them is too wide for "
-                "some and too narrow for others.",
-                "A Bernoulli likelihood may fit these images better.",
+                f"The {numbers}' residuals are far from normal: {wide} is too wide for some and "
+                "too narrow for others.",
+                f"{better} likelihood may fit these {m.words.points} better.",
             )
     elif found is not None and found.error > MISCALIBRATED:
         yield Finding(
             WARNING,
-            f"Pixels are {found.error:.1%} off what the decoder says, on average.",
+            f"{numbers.capitalize()} are {found.error:.1%} off what the decoder says, on average.",
             "Overfitting, or other data than it was trained on, makes a decoder too sure.",
         )
 
@@ -324,6 +333,7 @@ def measure(
     beta: float = 1.0,
     metrics: Sequence[dict[str, Any]] = (),
     is_given_label: bool = False,
+    words: Words = IMAGES,
 ) -> Measurements:
     """Measurements with the units computed."""
     return Measurements(
@@ -337,4 +347,5 @@ def measure(
         beta,
         metrics,
         is_given_label,
+        words,
     )

@@ -11,6 +11,7 @@ from vae.analysis.aggregate import information
 from vae.analysis.embedding import Embedding
 from vae.config import ELBO, EVIDENCE, TrainConfig
 from vae.inference.evidence import Evidence
+from vae.wording import IMAGES, Words
 
 _MOST_POINTS = 5000  # whose q make up q(z): each draw is held against all of them
 
@@ -71,7 +72,7 @@ _OF_AN_OBJECTIVE = (
 )
 
 
-def in_words(outcomes: Sequence[Outcome]) -> str:
+def in_words(outcomes: Sequence[Outcome], words: Words = IMAGES) -> str:
     """What the bound cost, as a paragraph; "" where too little is known for one."""
     known = [
         (o.neg_log_px, o.gap, o) for o in outcomes if o.neg_log_px is not None and o.gap is not None
@@ -84,8 +85,8 @@ def in_words(outcomes: Sequence[Outcome]) -> str:
     gain = cost - least
     name = "log p(x) itself" if best.objective == EVIDENCE else best.objective
     first = (
-        f"Trained by the bound, the network explains an image in {cost:.2f} nats; trained by "
-        f"{name}, in {least:.2f}: "
+        f"Trained by the bound, the network explains {words.a_point} in {cost:.2f} nats; trained "
+        f"by {name}, in {least:.2f}: "
     )
     first += (
         f"the bound cost {gain:.2f} nats. "

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae import wording
 from vae.analysis.embedding import Embedding
 from vae.core.elbo import decodes_at_once
 from vae.core.model import VAE
@@ -153,7 +154,10 @@ def decode(model: VAE, z: Tensor) -> Tensor:
     parts = z.reshape(-1, D).to(weights.device, weights.dtype).split(decodes_at_once(model))
     images = torch.cat([model.decode_mean(part).float().cpu() for part in parts])
     if not images.isfinite().all():
-        raise UserError("the decoder gives pixels that are not finite; its weights may be broken")
+        numbers = wording.of(model.config.kind).numbers
+        raise UserError(
+            f"the decoder gives {numbers} that are not finite; its weights may be broken"
+        )
     return images.reshape(*batch, C, H, W)
 
 

@@ -48,8 +48,9 @@ examples:
   python -m vae export checkpoints/digits-2d
   python -m vae bench train
 
-All terms are in nats per image, summed over its pixels. Data sets that are not part of a package
-are kept in data/, or in the folder that the environment variable VAE_DATA names.
+All terms are in nats per image, summed over its pixels, or per vector or series. Data sets that
+are not part of a package are kept in data/, or in the folder that the environment variable
+VAE_DATA names.
 """
 
 

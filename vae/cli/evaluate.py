@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vae import wording
 from vae.analysis.embedding import N_SAMPLES, Embedding, embed
 from vae.cli.common import (
     DEVICE,
@@ -48,7 +49,8 @@ def add(commands: Commands) -> None:
         _evaluate,
         "print the mean terms of a checkpoint on a data set",
         "recon is -E_q log p(x|z), recon_at_mu the same at z = mu without sampling, neg_elbo "
-        "their bound recon + kl; bits_per_dim is neg_elbo per pixel and channel in bits.",
+        "their bound recon + kl; bits_per_dim is neg_elbo per pixel and channel in bits, "
+        "or per number of a vector or a series.",
     )
     terms = commands.add(
         "terms",
@@ -132,7 +134,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         images, labels = dataset.images.numpy(), dataset.labels.numpy()
         result |= neighbourhood(embedding.mu, labels, images)._asdict()
-    doubt = found.doubt if found else ""
+    doubt = wording.of(model.config.kind).said(found.doubt) if found else ""
     card = run.card if isinstance(run, ForeignRun) else None
     if options.json:
         if doubt:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vae import formats
+from vae import formats, wording
 from vae.analysis.embedding import embed
 from vae.cli.common import (
     FOLDER,
@@ -122,9 +122,10 @@ def _shrink(options: argparse.Namespace) -> None:
         film.thin(run, frames)
         if sum(path.stat().st_size for path in run.path.rglob("*")) < _SHRUNK_BYTES:
             break
+    point = wording.of(run.model_config.kind).point
     show(
         f"{run.path}: mean recon moved by {moved['recon']:+.4f} and mean KL by "
-        f"{moved['kl']:+.4f} nats per image; the -ELBO of a single image by {single[0]:.3f} "
+        f"{moved['kl']:+.4f} nats per {point}; the -ELBO of a single {point} by {single[0]:.3f} "
         f"(median), {single[1]:.3f} (95 %), {single[2]:.3f} (at most)"
     )
 

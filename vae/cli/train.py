@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vae import config
+from vae import config, wording
 from vae.cli.common import DEVICE, FOLDER, Commands, progress_bar, show
 from vae.config import ELBO, ModelConfig, TrainConfig
 from vae.data import catalogue
@@ -118,12 +118,14 @@ def _train(options: argparse.Namespace) -> None:
             if read_status(path).state == "finished":  # killed after its last epoch
                 return
             raise UserError("stopped before the first epoch ended; nothing was learnt")
+        run = checkpoint.open_run(path)
+        words = wording.of(run.model_config.kind)
         show(
             f"{path}: epoch {last.epoch}, held-out recon {last.test.recon:.2f} + "
-            f"KL {last.test.kl:.2f} = -ELBO {last.test.neg_elbo:.2f} nats per image; "
-            f"{sorted(speeds)[len(speeds) // 2]:,.0f} images/s"
+            f"KL {last.test.kl:.2f} = -ELBO {last.test.neg_elbo:.2f} nats per {words.point}; "
+            f"{sorted(speeds)[len(speeds) // 2]:,.0f} {words.points}/s"
         )
-        if note := remark(checkpoint.open_run(path).train_config, last.test):
+        if note := remark(run.train_config, last.test, words):
             show(note)
 
 

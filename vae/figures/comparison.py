@@ -21,6 +21,7 @@ from vae.figures.theme import (
     plain_layout,
     traces,
 )
+from vae.wording import IMAGES, Words
 
 if TYPE_CHECKING:
     from vae.analysis.comparison import Difference
@@ -131,8 +132,9 @@ def class_differences(
     differences: Sequence[Difference],
     pair: tuple[str, str],
     height: int | None = None,
+    words: Words = IMAGES,
 ) -> go.Figure:
-    """Each class's mean difference in nats per image with its interval; a line at none.
+    """Each class's mean difference in nats per point with its interval; a line at none.
 
     Args:
         names: of the classes, in the order from top to bottom.
@@ -163,7 +165,8 @@ def class_differences(
         )
     )
     figure.add_vline(x=0, line={"color": PRIOR_COLOUR, "width": 1})
-    figure = plain_layout(figure, height or 70 + 30 * len(names), _less(pair), "", showlegend=False)
+    height = height or 70 + 30 * len(names)
+    figure = plain_layout(figure, height, _less(pair, words), "", showlegend=False)
     return figure.update_layout(
         yaxis={"autorange": "reversed", "type": "category"}, hovermode="closest"
     )
@@ -174,6 +177,7 @@ def kl_by_rank(
     pair: tuple[str, str],
     most: int = 32,
     height: int = 330,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """The mean KL of the latent dimensions of both, by rank, in nats.
 
@@ -194,7 +198,8 @@ def kl_by_rank(
             customdata=order[:most] + 1,
             hovertemplate="z<sub>%{customdata}</sub>: %{y:.3f} nats<extra>" + label + "</extra>",
         )
-    figure = plain_layout(figure, height, "rank of the dimension", "mean KL, nats per image")
+    y = f"mean KL, nats per {words.point}"
+    figure = plain_layout(figure, height, "rank of the dimension", y)
     return figure.update_layout(
         barmode="group",
         bargap=0.25,
@@ -251,6 +256,7 @@ def change_histogram(
     pair: tuple[str, str],
     selected: float | None = None,
     height: int = 190,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """How many points changed by how much; each side in the colour of the cheaper one there.
 
@@ -273,12 +279,12 @@ def change_histogram(
     figure = go.Figure(bars(counts, edges, "%{x:+.1f} nats: %{y} points", marker=sides))
     if selected is not None:
         figure.add_vline(x=selected, line=SELECTED_LINE)
-    return plain_layout(figure, height, _less(pair), "points", showlegend=False)
+    return plain_layout(figure, height, _less(pair, words), "points", showlegend=False)
 
 
-def _less(pair: tuple[str, str]) -> str:
+def _less(pair: tuple[str, str], words: Words) -> str:
     first, second = (escaped(name) for name in pair)
-    return f"-ELBO of {second} less that of {first}, nats per image"
+    return f"-ELBO of {second} less that of {first}, nats per {words.point}"
 
 
 def cheaper_colour(difference: Difference) -> str:

@@ -24,6 +24,7 @@ from vae.figures.theme import (
     legend_above,
     plain_layout,
 )
+from vae.wording import IMAGES, Words
 
 HOLE_COLOUR = CLASS_COLOURS[6]
 MOST_BARS = 64  # dimensions that are drawn; the costliest
@@ -188,7 +189,9 @@ def ratio_map(
     )
 
 
-def split_of_kl(mutual: float, marginal: float, ceiling: float, height: int = 120) -> go.Figure:
+def split_of_kl(
+    mutual: float, marginal: float, ceiling: float, height: int = 120, words: Words = IMAGES
+) -> go.Figure:
     """The mean KL as one bar: I(x; z) and KL(q(z), p(z)), in nats; log N marked."""
     figure = go.Figure()
     for name, value, colour in (
@@ -221,7 +224,7 @@ def split_of_kl(mutual: float, marginal: float, ceiling: float, height: int = 12
         },
     )
     figure.update_xaxes(range=[0, 1.04 * max(ceiling, mutual + max(marginal, 0), 0.1)])
-    figure = plain_layout(figure, height, "nats per image", "", showlegend=False)
+    figure = plain_layout(figure, height, f"nats per {words.point}", "", showlegend=False)
     return figure.update_layout(
         barmode="stack", bargap=0.2, margin={"t": 24}, uniformtext={"minsize": 11, "mode": "hide"}
     )
@@ -301,7 +304,11 @@ def mmd_null(null: np.ndarray, value: float, height: int = 250) -> go.Figure:
 
 
 def reliability(
-    predicted: np.ndarray, observed: np.ndarray, count: np.ndarray, height: int = 430
+    predicted: np.ndarray,
+    observed: np.ndarray,
+    count: np.ndarray,
+    height: int = 430,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """Mean pixel against the mean that the model gave it; below, how many pixels are in each bin.
 
@@ -319,7 +326,7 @@ def reliability(
         x=predicted[full],
         y=observed[full],
         mode="lines+markers",
-        name="pixels",
+        name=words.numbers,
         line=SELECTED_LINE,
         marker={"size": 8},
         hovertemplate="said %{x:.3f}, was %{y:.3f}<extra></extra>",
@@ -332,24 +339,27 @@ def reliability(
         y=count,
         width=0.9 / n,
         marker={"color": PRIOR_COLOUR, "line": {"width": 0}},
-        hovertemplate="%{y:,} pixels<extra></extra>",
+        hovertemplate=f"%{{y:,}} {words.numbers}<extra></extra>",
         row=2,
         col=1,
     )
     figure.update_xaxes(range=[-0.02, 1.02])
-    figure.update_yaxes(title={"text": "mean pixel"}, range=[-0.02, 1.02], row=1, col=1)
-    figure.update_yaxes(type="log", title={"text": "pixels"}, dtick=2, row=2, col=1)
+    figure.update_yaxes(title={"text": f"mean {words.number}"}, range=[-0.02, 1.02], row=1, col=1)
+    figure.update_yaxes(type="log", title={"text": words.numbers}, dtick=2, row=2, col=1)
     figure.update_xaxes(title={"text": "E[x|z], as the model says"}, row=2, col=1)
     return figure.update_layout(
         height=height, showlegend=False, margin={"l": 8, "r": 8, "t": 8, "b": 8}
     )
 
 
-def residuals(edges: np.ndarray, density: np.ndarray, height: int = 430) -> go.Figure:
+def residuals(
+    edges: np.ndarray, density: np.ndarray, height: int = 430, words: Words = IMAGES
+) -> go.Figure:
     """Standardised residuals over the N(0, 1) that they should be."""
     middles = (edges[:-1] + edges[1:]) / 2
     marker = {"color": Q_COLOUR, "opacity": 0.55, "line": {"width": 0}}
-    figure = go.Figure(bars(density, edges, "%{x:.2f}: %{y:.3f}", name="pixels", marker=marker))
+    named = {"name": words.numbers, "marker": marker}
+    figure = go.Figure(bars(density, edges, "%{x:.2f}: %{y:.3f}", **named))
     figure.add_scatter(
         x=middles,
         y=theme.normal_density(middles),
@@ -362,7 +372,9 @@ def residuals(edges: np.ndarray, density: np.ndarray, height: int = 430) -> go.F
     return legend_above(figure).update_layout(bargap=0)
 
 
-def coverage(nominal: np.ndarray, covered: np.ndarray, height: int = 430) -> go.Figure:
+def coverage(
+    nominal: np.ndarray, covered: np.ndarray, height: int = 430, words: Words = IMAGES
+) -> go.Figure:
     """The share of pixels that central intervals of the likelihood hold, against what they say."""
     figure = go.Figure()
     _add_diagonal(figure, 0, 1)
@@ -374,7 +386,9 @@ def coverage(nominal: np.ndarray, covered: np.ndarray, height: int = 430) -> go.
         hovertemplate="of %{x:.0%}: %{y:.1%}<extra></extra>",
     )
     return (
-        plain_layout(figure, height, "interval should hold", "pixels inside", showlegend=False)
+        plain_layout(
+            figure, height, "interval should hold", f"{words.numbers} inside", showlegend=False
+        )
         .update_xaxes(tickformat=".0%")
         .update_yaxes(tickformat=".0%")
     )
@@ -422,12 +436,17 @@ def two_maps(
 
 
 def costs(
-    values: np.ndarray, z: np.ndarray, line: float, name: str, height: int = 260
+    values: np.ndarray,
+    z: np.ndarray,
+    line: float,
+    name: str,
+    height: int = 260,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """A term over the points, on a logarithmic axis; a line marks where outliers begin.
 
     Args:
-        values: shape (N,), nats per image.
+        values: shape (N,), nats of each point.
         z: their modified z-scores, (N,).
         line: from which score on a point counts as an outlier.
         name: of the term.
@@ -444,7 +463,8 @@ def costs(
             line={"color": HOLE_COLOUR, "width": 1.5, "dash": "dash"},
         )
     figure.update_yaxes(**DECADES)
-    return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
+    title = f"{name}, nats per {words.point}"
+    return plain_layout(figure, height, title, "points", showlegend=False)
 
 
 def _add_diagonal(figure: go.Figure, low: float, high: float, **options: object) -> None:

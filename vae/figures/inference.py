@@ -22,6 +22,7 @@ from vae.figures.theme import (
     legend_above,
     plain_layout,
 )
+from vae.wording import IMAGES, Words
 
 TRUTH_COLOUR = "#a457d6"  # p(z|x) and log p(x), which q and the bound are held against
 _TRUTH = "164, 87, 214"
@@ -199,7 +200,12 @@ def mass_above(log_density: np.ndarray) -> np.ndarray:
 
 
 def equation_8(
-    recon: float, kl: float, log_px: float, parts: Mapping[str, float], height: int = 250
+    recon: float,
+    kl: float,
+    log_px: float,
+    parts: Mapping[str, float],
+    height: int = 250,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """Two bars of one length: recon + KL = -ELBO, and -log p(x) + gap; their ends enlarged below.
 
@@ -243,7 +249,8 @@ def equation_8(
                     col=1,
                 )
                 start += value
-    figure.update_xaxes(range=[low, high], row=2, col=1, title={"text": "nats per image"})
+    unit = {"text": f"nats per {words.point}"}
+    figure.update_xaxes(range=[low, high], row=2, col=1, title=unit)
     figure.update_xaxes(rangemode="tozero", row=1, col=1)
     figure.update_yaxes(autorange="reversed")
     return figure.update_layout(
@@ -420,7 +427,12 @@ def variance_against_draws(
 
 
 def gap_against_kl(
-    kl: np.ndarray, gap: np.ndarray, neg_elbo: np.ndarray, selected: int, height: int = 330
+    kl: np.ndarray,
+    gap: np.ndarray,
+    neg_elbo: np.ndarray,
+    selected: int,
+    height: int = 330,
+    words: Words = IMAGES,
 ) -> go.Figure:
     """Each point's gap beside its KL to the prior, coloured by its -ELBO; all in nats."""
     low, high = np.percentile(neg_elbo, (1, 99))
@@ -453,13 +465,16 @@ def gap_against_kl(
     )
     # Gaps span four decades; a linear axis would show the worst few alone.
     figure.update_yaxes(type="log", exponentformat="power")
-    return plain_layout(
-        figure, height, "KL(q, p(z)), nats per image", "gap, nats per image", showlegend=False
-    ).update_layout(dragmode="pan", hovermode="closest", uirevision="gaps")
+    x, y = (f"{name}, nats per {words.point}" for name in ("KL(q, p(z))", "gap"))
+    return plain_layout(figure, height, x, y, showlegend=False).update_layout(
+        dragmode="pan", hovermode="closest", uirevision="gaps"
+    )
 
 
-def gap_histogram(gap: np.ndarray, selected: float, height: int = 200) -> go.Figure:
-    """How many points have which gap, in nats per image, on a logarithmic axis; one is marked."""
+def gap_histogram(
+    gap: np.ndarray, selected: float, height: int = 200, words: Words = IMAGES
+) -> go.Figure:
+    """How many points have which gap, in nats of each, on a logarithmic axis; one is marked."""
     logs = np.log10(np.maximum(gap, 1e-4))
     counts, edges = binned(logs, 60)
     middles = 10 ** ((edges[:-1] + edges[1:]) / 2)
@@ -469,7 +484,8 @@ def gap_histogram(gap: np.ndarray, selected: float, height: int = 200) -> go.Fig
     figure.add_vline(x=float(np.log10(max(selected, 1e-4))), line=SELECTED_LINE)
     decades = np.arange(np.floor(edges[0]), np.ceil(edges[-1]) + 1)
     figure.update_xaxes(tickvals=decades, ticktext=[f"{10.0**d:g}" for d in decades])
-    return plain_layout(figure, height, "gap, nats per image", "points", showlegend=False)
+    title = f"gap, nats per {words.point}"
+    return plain_layout(figure, height, title, "points", showlegend=False)
 
 
 def _add_band(

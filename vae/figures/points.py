@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from vae.figures import theme
 from vae.figures.theme import NATS, Q_COLOUR, SELECTED_LINE, plain_layout
+from vae.wording import IMAGES, Words
 
 if TYPE_CHECKING:
     from vae.analysis.embedding import Embedding
@@ -18,23 +19,27 @@ LEAST_RANGE = 0.1  # nats per pixel: what costs less is not blown up
 _NARROWEST = 150  # pixels: a page makes a narrower chart so wide, and then cuts it
 
 
-def kl_against_recon(embedding: Embedding, rows: np.ndarray, height: int = 330) -> go.Figure:
+def kl_against_recon(
+    embedding: Embedding, rows: np.ndarray, height: int = 330, words: Words = IMAGES
+) -> go.Figure:
     """Both terms of each of the given points, coloured by label."""
     figure = go.Figure()
     positions = np.stack([embedding.recon, embedding.kl], axis=1)
     for label, name, of_class in theme.by_class(embedding.labels, embedding.class_names, rows):
         marker = {"color": theme.class_colour(label), "size": 5}
         theme.add_points(figure, embedding, positions, of_class, name=name, marker=marker)
-    return plain_layout(
-        figure, height, "recon, nats per image", "KL, nats per image", showlegend=False
-    ).update_layout(dragmode="pan", hovermode="closest", uirevision="terms")
+    x, y = (f"{term}, nats per {words.point}" for term in ("recon", "KL"))
+    return plain_layout(figure, height, x, y, showlegend=False).update_layout(
+        dragmode="pan", hovermode="closest", uirevision="terms"
+    )
 
 
-def histogram(values: np.ndarray, name: str, height: int = 150) -> go.Figure:
-    """The distribution of one term over points, in nats per image."""
+def histogram(values: np.ndarray, name: str, height: int = 150, words: Words = IMAGES) -> go.Figure:
+    """The distribution of one term over points, in nats of each."""
     counts, edges = theme.binned(values, min(60, max(8, round(len(values) ** 0.5))))
     figure = go.Figure(theme.bars(counts, edges, "%{x:.1f} nats: %{y} points"))
-    return plain_layout(figure, height, f"{name}, nats per image", "points", showlegend=False)
+    title = f"{name}, nats per {words.point}"
+    return plain_layout(figure, height, title, "points", showlegend=False)
 
 
 def line_at(value: float) -> go.Figure:

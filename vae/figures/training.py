@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from vae.figures import theme
 from vae.figures.theme import BARE, PRIOR_COLOUR, Q_COLOUR, TERMS, class_colour, plain_layout
+from vae.wording import IMAGES, Words
 
 if TYPE_CHECKING:
     from vae.training.film import Frame
@@ -21,14 +22,14 @@ _TRAIN_COLOUR, _TEST_COLOUR = "#94a4a2", "#3f90da"
 def training_curves(
     runs: Mapping[str, Sequence[dict]], name: str, log: bool = False, height: int = 190
 ) -> go.Figure:
-    """One term over the epochs, in nats per image.
+    """One term over the epochs, in nats per point.
 
     The first tenth of the epochs may leave a linear picture at the top: training starts so far
     from where it ends that the rest would be a flat line.
 
     Args:
         runs: the rows of metrics.jsonl by the name of their run. A single run shows its training
-            images beside the held-out ones; of several only the latter are drawn.
+            points beside the held-out ones; of several only the latter are drawn.
         name: a key of TERMS.
         log: both axes logarithmic.
         height: in pixels.
@@ -66,8 +67,10 @@ def training_curves(
     return figure.update_yaxes(range=[span[0] - margin, span[1] + margin])
 
 
-def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go.Figure:
-    """Recon against KL of the held-out images, epoch by epoch: each run's way through the plane.
+def rate_distortion(
+    runs: Mapping[str, Sequence[dict]], height: int = 420, words: Words = IMAGES
+) -> go.Figure:
+    """Recon against KL of the held-out points, epoch by epoch: each run's way through the plane.
 
     The KL is the rate and recon the distortion (Alemi et al., 2018); along a dotted line their sum,
     -ELBO, is the same. As in `training_curves` the first tenth of the epochs may lie outside.
@@ -75,6 +78,7 @@ def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go
     Args:
         runs: the rows of metrics.jsonl by the name of their run.
         height: in pixels.
+        words: for what their data are.
     """
     figure = go.Figure()
     late = []
@@ -112,9 +116,8 @@ def rate_distortion(runs: Mapping[str, Sequence[dict]], height: int = 420) -> go
                 layer="below",
             )
         figure.update_xaxes(range=[x0, x1]).update_yaxes(range=[y0, y1])
-    figure = plain_layout(
-        figure, height, "KL (rate), nats per image", "recon (distortion), nats per image"
-    )
+    x, y = (f"{term}, nats per {words.point}" for term in ("KL (rate)", "recon (distortion)"))
+    figure = plain_layout(figure, height, x, y)
     return figure.update_layout(
         showlegend=len(runs) > 1, hovermode="closest", uirevision="rate-distortion"
     )

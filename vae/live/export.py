@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.offline
 
-from vae import formats
+from vae import formats, wording
 from vae.analysis import axes as map_axes
 from vae.analysis import traversal
 from vae.analysis.axes import Layout, Projection
@@ -157,13 +157,14 @@ def page(
     axes = opening.axes or _axes(embedding)
     names = class_names or embedding.class_names
     given = f"given {said(condition, names)}; " if model.config.n_classes else ""
+    words = wording.of(model.config.kind)
     told_page = {
         "name": name,
         "card": _card(model, embedding, trained_on, half),
         "caption": (
-            f"{len(embedding):,} images of {embedding.dataset} ({embedding.split}) at their μ, the "
-            f"mean of q(z|x); {given}{_curves(axes)}. "
-            f"{_gestures(axes)} Terms are in nats per image, "
+            f"{len(embedding):,} {words.points} of {embedding.dataset} ({embedding.split}) at "
+            f"their μ, the mean of q(z|x); {given}{_curves(axes)}. "
+            f"{_gestures(axes)} Terms are in nats per {words.point}, "
             f"equation (6){_own_draws(embedding)}.{done}"
         ),
         "class_names": list(embedding.class_names),
@@ -345,6 +346,7 @@ def _card(
     model: VAE, embedding: Embedding, trained_on: str | None, half: bool
 ) -> list[tuple[str, str]]:
     means, config = embedding.means(), model.config
+    words = wording.of(config.kind)
     return [
         ("trained on", trained_on or "not stated"),
         ("latent", f"k = {config.latent_dim}"),
@@ -352,9 +354,9 @@ def _card(
         ("network", _network(config)),
         ("parameters", f"{model.n_parameters:,}" + (", here in half precision" if half else "")),
         (
-            "shown images",
+            f"shown {words.points}",
             f"recon {means['recon']:.2f} + KL {means['kl']:.2f} = "
-            f"-ELBO {means['neg_elbo']:.2f} nats per image",
+            f"-ELBO {means['neg_elbo']:.2f} nats per {words.point}",
         ),
     ]
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vae import wording
 from vae.config import ModelConfig, TrainConfig
 from vae.core import gaussian
 from vae.core.elbo import decodes_at_once, point_terms
@@ -174,13 +175,14 @@ def check_objective(model: ModelConfig, train: TrainConfig, n_train: int) -> Non
         UserError: a lattice over too many dimensions, or more decodes at once than there is
             memory for; the message names the setting.
     """
+    words = wording.of(model.kind)
     batch = min(train.batch_size, n_train)
     n_at_once = batch * train.n_draws
     if n_at_once * math.prod(model.image_shape) > MOST_NUMBERS:
         raise UserError(
             f"importance_samples (={train.importance_samples}) and batch_size "
-            f"(={train.batch_size}) would decode {n_at_once:,} images at once, more than "
-            "memory is meant for; lower one of them"
+            f"(={train.batch_size}) would decode {n_at_once:,} {words.points} at once, more "
+            "than memory is meant for; lower one of them"
         )
     if not train.integrates:
         return
@@ -192,8 +194,8 @@ def check_objective(model: ModelConfig, train: TrainConfig, n_train: int) -> Non
     if batch * train.lattice_points > _MOST_PAIRS:
         raise UserError(
             f"lattice_points (={train.lattice_points:,}) and batch_size (={train.batch_size:,}) "
-            f"would hold {batch * train.lattice_points:,} pairs of an image and a point at once, "
-            "more than memory is meant for; lower one of them"
+            f"would hold {batch * train.lattice_points:,} pairs of {words.a_point} and a latent "
+            "point at once, more than memory is meant for; lower one of them"
         )
 
 

@@ -4,6 +4,7 @@ import hashlib
 
 import streamlit as st
 
+from vae import wording
 from vae.analysis import prior
 from vae.config import IMAGE
 from vae.data import catalogue
@@ -59,24 +60,32 @@ def is_of_prior(name: str) -> bool:
 
 def offer(run: AnyRun) -> None:
     """The question."""
-    C, H, W = run.model_config.image_shape
-    nearest = catalogue.nearest(run.model_config.image_shape)
+    kind, shape = run.model_config.kind, run.model_config.image_shape
+    C, H, W = shape
+    is_image, points = kind == IMAGE, wording.of(kind).points
+    colour = ("colour " if C == 3 else "grey ") * is_image
     st.info(
-        f"{plain(run.name)} reads {'colour' if C == 3 else 'grey'} images of {H} x {W}, and no "
-        "known data set has such. What shall it be shown?"
+        f"{plain(run.name)} reads {colour}{wording.size(kind, shape, ' x ')}, and no known data "
+        "set has such. What shall it be shown?"
     )
     with st.container(horizontal=True, vertical_alignment="center", key="data_choice"):
-        st.page_link("pages/train.py", label="Your own data", icon=":material/add_photo_alternate:")
-        st.button(
-            f"{plain(nearest)}, resized to {H} x {W}",
-            on_click=_choose,
-            args=(nearest,),
-            key="data_nearest",
+        st.page_link(
+            "pages/train.py",
+            label="Your own data",
+            icon=f":material/{'add_photo_alternate' if is_image else 'table'}:",
         )
+        if is_image:
+            nearest = catalogue.nearest(shape)
+            st.button(
+                f"{plain(nearest)}, resized to {H} x {W}",
+                on_click=_choose,
+                args=(nearest,),
+                key="data_nearest",
+            )
         st.button(
             "Noise from the prior",
-            help="No images at all: z is drawn from the prior and decoded. The costs are of what "
-            "the model itself draws.",
+            help=f"No {points} at all: z is drawn from the prior and decoded. The costs are of "
+            "what the model itself draws.",
             on_click=_draw,
             args=(run,),
             key="data_prior",

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import Page
 
+from vae import wording
 from vae.config import IMAGE
 from vae.data import catalogue
 from vae.data.dataset import DatasetError
@@ -225,7 +226,8 @@ def _data_note(run: AnyRun) -> None:
     name = selection.data()[0]
     trained_on, shape = run.train_config, run.model_config.image_shape
     if data_choice.is_of_prior(name):
-        st.caption("Drawn by the model itself: the costs say nothing of real images.")
+        points = wording.of(run.model_config.kind).points
+        st.caption(f"Drawn by the model itself: the costs say nothing of real {points}.")
         return
     notes = []
     if trained_on.held_out_dataset and name not in (
@@ -247,9 +249,9 @@ def _data_note(run: AnyRun) -> None:
         notes.append(f"resized to {H} x {W}{colour}")
     if not catalogue.names_for(run.model_config) and not trained_on.dataset:
         C, H, W = shape
-        notes.insert(
-            0, f"no known data set has images of {C} x {H} x {W}; your own can be added on Train"
-        )
+        kind = run.model_config.kind
+        size = f"images of {C} x {H} x {W}" if kind == IMAGE else wording.size(kind, shape)
+        notes.insert(0, f"no known data set has {size}; your own can be added on Train")
     if notes:
         said = "; ".join(notes)
         st.caption(f"{plain(capitalised(said))}.")

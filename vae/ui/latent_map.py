@@ -60,7 +60,7 @@ def show(
             key="map",
             on_select=lambda: selection.point_from_chart("map"),
             selection_mode="lasso" if is_live else ("points", "lasso"),
-            alt="The latent map: each point is where the encoder puts one image",
+            alt=f"The latent map: each point is where the encoder puts one {view.words.kind}",
             height="stretch",
         )
     return figure

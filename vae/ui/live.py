@@ -208,7 +208,8 @@ def _search_best(view: View, index: int) -> None:
     else:
         image = None
     if image is None:
-        found["problem"] = "The image is not at hand, so no better q can be searched."
+        kind = view.words.kind
+        found["problem"] = f"The {kind} is not at hand, so no better q can be searched."
         return
     x, model = to_unit(image), view.given(index)
     with torch.no_grad():

@@ -88,7 +88,7 @@ def _recon(view: View, x: Tensor, index: int) -> np.ndarray:
 
 def missing_image(view: View) -> None:
     """Says why the points' images are not shown, and offers to fetch them."""
-    st.caption(f"The image of this point is not at hand: {plain(view.images_problem)}.")
+    st.caption(f"The {view.words.kind} of this point is not at hand: {plain(view.images_problem)}.")
     _offer_download(view.embedding.dataset, view.embedding.split)
 
 

@@ -5,7 +5,7 @@ import html
 import numpy as np
 import streamlit as st
 
-from vae import plots
+from vae import plots, wording
 from vae.data.dataset import Dataset, to_unit
 from vae.formats import AnyRun
 from vae.formats.card import ASSUMED, CHOSEN, Choices, Fact
@@ -17,6 +17,7 @@ from vae.ui.results import readings
 from vae.ui.session import readings as chosen
 from vae.ui.session import widgets
 from vae.ui.text import capitalised, plain
+from vae.wording import Words
 
 _ANSWERED = "_reading_answered"  # paths of files that this visitor was asked about
 _SIDE = 64  # of a picture, in pixels
@@ -65,7 +66,8 @@ def warning(run: AnyRun, verdict: Verdict | None, images: Dataset | None) -> Non
     if verdict is None:
         if run.facts:
             st.warning(
-                f"{plain(run.name)} was not checked: there are no images at hand to try it on, and "
+                f"{plain(run.name)} was not checked: there are no "
+                f"{wording.of(run.model_config.kind).points} at hand to try it on, and "
                 "how the file is meant is in part assumed."
             )
         return
@@ -81,10 +83,11 @@ def warning(run: AnyRun, verdict: Verdict | None, images: Dataset | None) -> Non
 def _question(run: ForeignRun, verdict: Verdict, images: Dataset) -> None:
     with st.container(border=True, key="which_reading"):
         st.markdown("**Which of these is your model?** The file does not say how it is meant.")
+        words = wording.of(run.model_config.kind)
         x = to_unit(images.images[: readings.N_PICTURES]).numpy()
-        _row(plots.pictures(x, run.model_config), "the images")
+        _row(words, plots.pictures(x, run.model_config), f"the {words.points}")
         here = f"as it is read now  \n:small[{nats(verdict.neg_elbo)} nats]"
-        _row(readings.pictures(run, images), here, "reading_now", run, {})
+        _row(words, readings.pictures(run, images), here, "reading_now", run, {})
         # Readings that the data cannot tell apart may differ in what stands for one change.
         different: dict[str, Reading] = {}
         for other in verdict.better:
@@ -94,15 +97,19 @@ def _question(run: ForeignRun, verdict: Verdict, images: Dataset) -> None:
             changed = ", ".join(f"{name}: {value}" for name, value in changes.items())
             there = f"{plain(changed)}  \n:small[{nats(other.neg_elbo)} nats]"
             decoded = readings.pictures(run, images, other)
-            _row(decoded, there, f"reading_{n}", run, changes)
+            _row(words, decoded, there, f"reading_{n}", run, changes)
 
 
-def _row(shown: np.ndarray, name: str, button: str = "", *answer: ForeignRun | Choices) -> None:
+def _row(
+    words: Words, shown: np.ndarray, name: str, button: str = "", *answer: ForeignRun | Choices
+) -> None:
     """Pictures with their name; with a button's key, and what it is to answer, that too."""
     left, middle, right = st.columns([3, 7, 2], vertical_alignment="center")
     left.markdown(name)
     with middle:
-        pictures.show(pictures.row(shown, _SIDE, readings.N_PICTURES), "some images, decoded")
+        pictures.show(
+            pictures.row(shown, _SIDE, readings.N_PICTURES), f"some {words.points}, decoded"
+        )
     if button:
         right.button("This one", key=button, on_click=_answer, args=answer)
 

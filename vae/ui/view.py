@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from vae import plots
+from vae import plots, wording
 from vae.analysis.embedding import Embedding
 from vae.core.model import VAE
 from vae.data import catalogue
@@ -24,6 +24,7 @@ from vae.ui.results import loaded, readings
 from vae.ui.session import checkpoints, link, selection, widgets
 from vae.ui.session.selection import COLOUR, DATA, POINT, RUN
 from vae.ui.text import explained, plain
+from vae.wording import IMAGES, Words
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class View:
         return self.weights, self.data, self.condition
 
     @property
+    def words(self) -> Words:
+        """What sentences call its points."""
+        return wording.of(self.run.model_config.kind)
+
+    @property
     def n_classes(self) -> int:
         """Of the label that the model is given; 0 for one without a condition."""
         return self.run.model_config.n_classes
@@ -81,7 +87,8 @@ class View:
     def pictures_of(self, points: int | Sequence[int] | np.ndarray) -> np.ndarray:
         """The same of points of the data set, whose images must be at hand."""
         assert self.images is not None
-        return self.pictures(to_unit(self.images.images[torch.as_tensor(points)]).numpy())
+        rows = torch.from_numpy(np.array(points, order="C"))  # reversed ones have to be copied
+        return self.pictures(to_unit(self.images.images[rows]).numpy())
 
     @property
     def has_encoder(self) -> bool:
@@ -161,6 +168,14 @@ def load_view() -> View:
     if st.session_state[DATA] == data_choice.UNCHOSEN:
         raise data_choice.UnchosenError(f"no data are chosen for {run.name}; choose them")
     return seen_through(run, *selection.data(), selection.condition())
+
+
+def chosen_words() -> Words:
+    """What sentences call the points of the chosen run, before it is loaded."""
+    try:
+        return wording.of(_chosen_run().model_config.kind)
+    except NoCheckpointError:
+        return IMAGES
 
 
 def _chosen_run() -> AnyRun:

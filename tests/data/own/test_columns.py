@@ -146,6 +146,9 @@ def test_a_label_that_measures_is_none_and_that_is_said():
     assert "different numbers" in found.said
 
 
+WIDE = ",".join(f"c{i}" for i in range(100_000)).encode() + b"\n" + b",".join([b"1"] * 100_000)
+
+
 def rows(*lines: str, titles: str = "a,b") -> bytes:
     return "\n".join([titles, *lines]).encode()
 
@@ -162,10 +165,7 @@ def rows(*lines: str, titles: str = "a,b") -> bytes:
         (rows(titles="a,b"), "line of titles and no rows|no rows"),
         (b"", "no rows"),
         (b"\x00\x01\x02\xff" * 50, "no text"),
-        (
-            ",".join(f"c{i}" for i in range(100_000)).encode() + b"\n" + b"1," * 100_000,
-            "100,000 columns; at most",
-        ),
+        (WIDE, "100,000 columns; at most"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_told_by_column_row_and_value(data, told):

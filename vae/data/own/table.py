@@ -13,9 +13,6 @@ from vae.names import composed
 
 _SEPARATORS = "\t|;,"  # the comma last: decimal commas stand between the others
 _SAMPLE = 200  # rows by which the separator is told
-csv.field_size_limit(
-    limits.MAX_CSV_BYTES
-)  # a row of many columns is one field to a wrong separator
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def show(pair: Pair, colour: str, align: str, index: int) -> None:
     text = _caption(pair, colour)
     if moved:
         text += (
-            f" {plain(pair.names[1])} is drawn {moved.text}; the same image then lies "
-            f"{moved.residual:.2f} apart (root mean square)."
+            f" {plain(pair.names[1])} is drawn {moved.text}; the same {pair.words.kind} then "
+            f"lies {moved.residual:.2f} apart (root mean square)."
         )
     st.caption(text)
 
@@ -106,7 +106,9 @@ def _title(name: str, colour: str, neg_elbo: float) -> None:
 
 def _caption(pair: Pair, colour: str) -> str:
     first, second = map(plain, pair.names)
-    text = "One point is one image in both maps: click it, or lasso a group, in either."
+    text = (
+        f"One point is one {pair.words.kind} in both maps: click it, or lasso a group, in either."
+    )
     if colour == CHANGE:
         text += f" Colour: -ELBO of {second} less that of {first}, pink where {first} is cheaper."
     if max(view.embedding.latent_dim for view in pair.views) > 2:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from vae import wording
 from vae.analysis import comparison
 from vae.analysis.comparison import Difference
-from vae.config import BINARISED
+from vae.config import BINARISED, IMAGE
 from vae.data.dataset import DatasetError
 from vae.errors import UserError
 from vae.formats import AnyRun
@@ -19,6 +20,7 @@ from vae.ui.results import evidence, loaded, waiting
 from vae.ui.session import checkpoints, selection, widgets
 from vae.ui.text import plain
 from vae.ui.view import View, seen_through
+from vae.wording import IMAGES, Words
 
 _MANY_POINTS = 20_000  # from here on fewer resamples: their intervals are narrow anyway
 _RESAMPLES_OF_MANY = 2000
@@ -36,6 +38,11 @@ class Pair:
     def names(self) -> tuple[str, str]:
         """Of the two runs."""
         return self.first.run.name, self.second.run.name
+
+    @property
+    def words(self) -> Words:
+        """What sentences call the points."""
+        return self.first.words
 
     @property
     def views(self) -> tuple[View, View]:
@@ -117,12 +124,12 @@ def load(view: View, other: AnyRun) -> Pair:
     stored = loaded.stored_embedding(other) if is_held_out else None
     if stored is None and view.images is None:
         raise DatasetError(
-            f"{other.name} has no stored map of this data, and without the images none can be "
-            f"made: {view.images_problem}"
+            f"{other.name} has no stored map of this data, and without the {view.words.points} "
+            f"none can be made: {view.images_problem}"
         )
     second = seen_through(other, name, split, view.condition)
     embedding = second.embedding
-    comparison.check_same_points(view.embedding, embedding)
+    comparison.check_same_points(view.embedding, embedding, view.words)
     for of_run, terms in ((view.run, view.embedding), (other, embedding)):
         known = np.isfinite(terms.neg_elbo) & np.isfinite(terms.mu).all(1)
         if not known.all():
@@ -163,10 +170,13 @@ def change(pair: Pair) -> np.ndarray:
 
 def _reason_against(first: AnyRun, other: AnyRun) -> str:
     """What the other is of, if that cannot be compared; nothing if it can."""
-    shape, own = other.model_config.image_shape, first.model_config.image_shape
-    if shape != own:
-        colour = "" if shape[0] == own[0] else "grey " if shape[0] == 1 else "colour "
-        return f"{colour}images of {shape[1]} × {shape[2]}"
+    (kind, shape), (own_kind, own) = (
+        (run.model_config.kind, run.model_config.image_shape) for run in (other, first)
+    )
+    if (kind, shape) != (own_kind, own):
+        is_clear = shape[0] == own[0] or kind != IMAGE
+        colour = "" if is_clear else "grey " if shape[0] == 1 else "colour "
+        return f"{colour}{wording.size(kind, shape)}"
     trained_on = [run.train_config.dataset.removesuffix(BINARISED) for run in (first, other)]
     return "" if trained_on[0] == trained_on[1] else plain(trained_on[1])
 
@@ -180,11 +190,12 @@ def _left_out(reasons: dict[str, str]) -> str:
 
 
 def _nothing_to_compare(view: View, reasons: dict[str, str]) -> None:
-    shape = " × ".join(map(str, view.run.model_config.image_shape[1:]))
+    H, W = view.run.model_config.image_shape[1:]
+    size = f"{H} × {W}" if view.words == IMAGES else f"{W:,}"
     trained_on = plain(view.run.train_config.dataset)
     st.info(
-        f"{plain(view.run.name)} is the only checkpoint of {trained_on}, {shape} pixels: train "
-        "another on the same data to compare them."
+        f"{plain(view.run.name)} is the only checkpoint of {trained_on}, {size} "
+        f"{view.words.numbers}: train another on the same data to compare them."
         if reasons
         else f"{plain(view.run.name)} is the only checkpoint there is: train another on the same "
         "data to compare them."

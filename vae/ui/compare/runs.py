@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from vae import wording
 from vae.analysis import comparison
 from vae.figures import training as figures
 from vae.formats import AnyRun
@@ -14,6 +15,7 @@ from vae.ui.text import explained, plain
 
 def rate_and_distortion(first: AnyRun, second: AnyRun) -> None:
     """Both trainings' ways through the plane of KL and recon."""
+    words = wording.of(first.model_config.kind, second.model_config.kind)
     histories = {}
     for run in (first, second):
         try:
@@ -24,15 +26,15 @@ def rate_and_distortion(first: AnyRun, second: AnyRun) -> None:
         st.caption("Neither has kept the metrics of its training.")
         return
     charts.chart(
-        figures.rate_distortion(histories),
+        figures.rate_distortion(histories, words=words),
         key="rate_distortion",
-        alt="Recon against KL of the held-out images, epoch by epoch, of both runs",
+        alt=f"Recon against KL of the held-out {words.points}, epoch by epoch, of both runs",
     )
     data = [f"{plain(run.train_config.held_out_dataset)}" for run in (first, second)]
     st.caption(
-        "Held-out images, epoch by epoch; the large dot is the end. Along a dotted line -ELBO is "
-        "the same."
-        + (f" Not the same images: {data[0]} and {data[1]}." if data[0] != data[1] else "")
+        f"Held-out {words.points}, epoch by epoch; the large dot is the end. Along a dotted line "
+        "-ELBO is the same."
+        + (f" Not the same {words.points}: {data[0]} and {data[1]}." if data[0] != data[1] else "")
     )
 
 

@@ -32,29 +32,32 @@ def headline(pair: Pair) -> None:
     found = partner.differences(pair)
     total = found["neg_elbo"]
     first, second = map(plain, pair.names)
-    over = f"paired over {total.n:,} images, {total.n_resamples:,} bootstrap resamples"
+    words = pair.words
+    about, chance = words.said(_RESAMPLED), words.said(total.p_text)
+    over = f"paired over {total.n:,} {words.points}, {total.n_resamples:,} bootstrap resamples"
     likelihoods = [view.run.model_config.likelihood for view in pair.views]
     if likelihoods[0] != likelihoods[1]:
-        st.markdown(f"##### {first} and {second} measure recon on two scales", help=_RESAMPLED)
+        st.markdown(f"##### {first} and {second} measure recon on two scales", help=about)
         st.caption(
             f"p(x|z) is {likelihoods[0]} in {first} and {likelihoods[1]} in {second}, so neither "
             f"recon nor -ELBO can be compared. KL of {second} less that of {first}: "
-            f"{found['kl'].interval_text} nats per image, {over}, {found['kl'].p_text}."
+            f"{found['kl'].interval_text} nats per {words.point}, {over}, "
+            f"{words.said(found['kl'].p_text)}."
         )
         return
     cheaper, dearer = (second, first) if total.mean < 0 else (first, second)
     if total.is_clear:
         low, high = sorted((abs(total.low), abs(total.high)))
-        title = f"{cheaper} costs {nats(abs(total.mean))} nats less per image than {dearer}"
+        title = f"{cheaper} costs {nats(abs(total.mean))} nats less per {words.point} than {dearer}"
         sure = f"95 % between {nats(low)} and {nats(high)}"
     else:
         title = f"In mean -ELBO {first} and {second} cannot be told apart"
         sure = f"{second} less {first}: {total.interval_text}"
-    st.markdown(f"##### {title}", help=_RESAMPLED)
+    st.markdown(f"##### {title}", help=about)
     parts = [f"{_NAMES[name]} {found[name].interval_text}" for name in found if name != "neg_elbo"]
     st.caption(
-        f"{sure}, {over}, {total.p_text}. {partner.given(pair)}{second} less {first}, nats per "
-        "image: "
+        f"{sure}, {over}, {chance}. {partner.given(pair)}{second} less {first}, nats per "
+        f"{words.point}: "
         f"{'; '.join(parts)}."
     )
 
@@ -62,7 +65,7 @@ def headline(pair: Pair) -> None:
 @torch.no_grad()
 def this_point(pair: Pair, index: int) -> None:
     """The chosen image, what both make of it, and what it costs in both."""
-    embedding = pair.first.embedding
+    embedding, kind = pair.first.embedding, pair.words.kind
     left, right = st.columns([1, 1.25], gap="medium")
     with left:
         label = embedding.class_names[embedding.labels[index]]
@@ -72,7 +75,10 @@ def this_point(pair: Pair, index: int) -> None:
             x = to_unit(pair.first.images.images[index]).numpy()
             with columns[0]:
                 images.show(
-                    images.enlarged(pair.first.pictures(x), _SIDE), "the image x", "x", width=_SIDE
+                    images.enlarged(pair.first.pictures(x), _SIDE),
+                    f"the {kind} x",
+                    "x",
+                    width=_SIDE,
                 )
         for column, view in zip(columns[1:], pair.views, strict=True):
             decoded = (
@@ -88,19 +94,21 @@ def this_point(pair: Pair, index: int) -> None:
         if pair.first.images is None:
             point.missing_image(pair.first)
         else:
-            st.caption("The image, and E[x|z = μ] of both.")
+            st.caption(f"The {kind}, and E[x|z = μ] of both.")
     with right:
         _terms_of_point(pair, index)
     change = partner.change(pair)
     charts.chart(
-        figures.change_histogram(change, pair.names, selected=float(change[index])),
+        figures.change_histogram(
+            change, pair.names, selected=float(change[index]), words=pair.words
+        ),
         key="change_histogram",
         alt="How many points cost how much more or less in the second run",
     )
     first, second = map(plain, pair.names)
     st.caption(
         f"-ELBO of {second} less that of {first}, this point marked: {first} is cheaper for "
-        f"{(change > 0).mean():.0%} of the images."
+        f"{(change > 0).mean():.0%} of the {pair.words.points}."
     )
 
 
@@ -116,6 +124,7 @@ def classes(pair: Pair) -> None:
                 [names[label] for label in order],
                 [found[label]["neg_elbo"] for label in order],
                 pair.names,
+                words=pair.words,
             ),
             key="class_figure",
             alt="The mean difference in -ELBO of each class with its 95 % interval, in nats",
@@ -159,8 +168,8 @@ def classes(pair: Pair) -> None:
             },
         )
         st.caption(
-            "Nats per image: mean -ELBO of both, the differences Δ, and the 95 % interval of Δ "
-            f"-ELBO. {_which_is_which(pair)}"
+            f"Nats per {pair.words.point}: mean -ELBO of both, the differences Δ, and the 95 % "
+            f"interval of Δ -ELBO. {_which_is_which(pair)}"
         )
 
 
@@ -171,7 +180,7 @@ def dimensions(pair: Pair) -> None:
     left, right = st.columns([1.25, 1], gap="medium")
     with left:
         charts.chart(
-            figures.kl_by_rank(ranked, pair.names),
+            figures.kl_by_rank(ranked, pair.names, words=pair.words),
             key="kl_by_rank",
             alt="Mean KL of each latent dimension of both runs, by rank, in nats",
         )
@@ -180,7 +189,7 @@ def dimensions(pair: Pair) -> None:
         ]
         st.caption(
             "Mean KL of each latent dimension, most first: a dimension's number means nothing in "
-            f"another model. Together: {', '.join(totals)} nats per image."
+            f"another model. Together: {', '.join(totals)} nats per {pair.words.point}."
         )
     with right:
         charts.chart(
@@ -208,7 +217,7 @@ def changes(pair: Pair, index: int) -> None:
                 _table_of_changes(pair, change, rows, index)
             else:
                 st.caption("None.")
-    st.caption(f"Nats per image; a row chooses the point. {_which_is_which(pair)}")
+    st.caption(f"Nats per {pair.words.point}; a row chooses the point. {_which_is_which(pair)}")
 
 
 def _terms_of_point(pair: Pair, index: int) -> None:

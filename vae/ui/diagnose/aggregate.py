@@ -11,6 +11,7 @@ from vae.ui import charts, images
 from vae.ui.diagnose.units import dimension_names
 from vae.ui.results import diagnosis
 from vae.ui.view import View, chosen_point, under_one_class
+from vae.wording import Words
 
 _DIMENSION = "diagnose_dimension"
 _HALF = 3.5  # of the plane that is looked at
@@ -34,7 +35,7 @@ def posterior(view: View, measured: Measurements) -> None:
         else:
             _plane(view, measured, names, holes.z[deepest].numpy())
     with right:
-        _split(info)
+        _split(info, view.words)
         _from_holes(view, holes, deepest)
 
 
@@ -161,9 +162,9 @@ def _two_of(measured: Measurements, names: list[str]) -> tuple[int, int]:
     return chosen[0], chosen[1]
 
 
-def _split(info: Information) -> None:
+def _split(info: Information, words: Words) -> None:
     charts.chart(
-        figures.split_of_kl(info.mutual, info.marginal, info.ceiling),
+        figures.split_of_kl(info.mutual, info.marginal, info.ceiling, words=words),
         key="split",
         alt="Mean KL as the sum of I(x; z) and KL(q(z), p(z)), in nats",
     )

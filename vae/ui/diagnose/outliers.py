@@ -37,7 +37,7 @@ def show(view: View, measured: Measurements) -> None:
     with right:
         if np.isfinite(z).all():
             charts.chart(
-                figures.costs(values, z, OUTLYING, order),
+                figures.costs(values, z, OUTLYING, order, words=view.words),
                 key="costs",
                 alt=f"Distribution of {order} over the points",
             )

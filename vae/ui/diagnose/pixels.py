@@ -1,4 +1,4 @@
-"""The model against the pixels: calibration, and what lies near what."""
+"""The model against the numbers of x: calibration, and what lies near what."""
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ from vae.ui.view import View
 
 
 def calibration(view: View, measured: Measurements) -> None:
-    """Whether pixels are what the decoder says."""
-    found = measured.calibration
+    """Whether the numbers of x are what the decoder says."""
+    found, words = measured.calibration, view.words
     if found is None:
         point.missing_image(view)
         return
@@ -23,7 +23,7 @@ def calibration(view: View, measured: Measurements) -> None:
     if isinstance(found, Residuals):
         with left:
             charts.chart(
-                figures.residuals(found.edges, found.density),
+                figures.residuals(found.edges, found.density, words=words),
                 key="residuals",
                 alt="Standardised residuals over N(0, 1)",
             )
@@ -32,31 +32,38 @@ def calibration(view: View, measured: Measurements) -> None:
             )
         with right:
             charts.chart(
-                figures.coverage(found.nominal, found.covered),
+                figures.coverage(found.nominal, found.covered, words=words),
                 key="coverage",
                 alt="Coverage of central intervals",
             )
-            st.caption(f"Mean distance from the diagonal: {found.error:.1%} of the pixels.")
+            st.caption(
+                f"Mean distance from the diagonal: {found.error:.1%} of the {words.numbers}."
+            )
         return
+    mean = f"mean {words.number}"
     with left:
         charts.chart(
-            figures.reliability(found.predicted, found.observed, found.count),
+            figures.reliability(found.predicted, found.observed, found.count, words=words),
             key="reliability",
-            alt="Mean pixel against E[x|z]",
+            alt=f"{mean.capitalize()} against E[x|z]",
         )
         st.caption(
-            "Pixels in bins of what the decoder says, one z ~ q(z|x) per image: their mean should "
-            "be what it said."
+            f"{words.numbers.capitalize()} in bins of what the decoder says, one z ~ q(z|x) per "
+            f"{words.point}: their mean should be what it said."
         )
     with right:
         full = found.count > 0
-        st.metric("expected calibration error", f"{found.error:.2%}", help="of the pixels' range")
+        st.metric(
+            "expected calibration error",
+            f"{found.error:.2%}",
+            help=f"of the {words.numbers}' range",
+        )
         st.dataframe(
             pd.DataFrame(
                 {
                     "E[x|z]": found.predicted[full],
-                    "mean pixel": found.observed[full],
-                    "pixels": found.count[full],
+                    mean: found.observed[full],
+                    words.numbers: found.count[full],
                 }
             ),
             key="bins",
@@ -64,14 +71,14 @@ def calibration(view: View, measured: Measurements) -> None:
             height=330,
             column_config={
                 "E[x|z]": st.column_config.NumberColumn(format="%.3f"),
-                "mean pixel": st.column_config.NumberColumn(format="%.3f"),
-                "pixels": st.column_config.NumberColumn(format="localized"),
+                mean: st.column_config.NumberColumn(format="%.3f"),
+                words.numbers: st.column_config.NumberColumn(format="localized"),
             },
         )
 
 
 def neighbours(view: View, measured: Measurements) -> None:
-    """The map of mu beside the principal components of the pixels."""
+    """The map of mu beside the principal components of x."""
     if view.images is None:
         point.missing_image(view)
         return
@@ -80,10 +87,11 @@ def neighbours(view: View, measured: Measurements) -> None:
     left, right = charts.columns()
     shown = np.sort(np.argsort(-measured.units.kl, kind="stable")[:2])
     with left:
+        pca = f"PCA of the {view.words.numbers}"
         title = "μ" if D <= 2 else f"μ: {names[shown[0]]} and {names[shown[1]]}"
         charts.chart(
             figures.two_maps(
-                {title: embedding.mu[found.rows][:, shown], "PCA of the pixels": found.components},
+                {title: embedding.mu[found.rows][:, shown], pca: found.components},
                 embedding.labels[found.rows],
                 embedding.class_names,
             ),
@@ -115,5 +123,6 @@ def neighbours(view: View, measured: Measurements) -> None:
             f"Of {len(found.rows):,} points of {len(embedding):,}, each left out of its own "
             f"neighbours; always saying the largest class would be {found.chance:.1%} right. "
             "Trustworthiness (Venna & Kaski, 2001): whether 12 neighbours on the map are near in "
-            "pixels. Silhouette (Rousseeuw, 1987): of the labels, which the model has never seen."
+            f"{view.words.numbers}. Silhouette (Rousseeuw, 1987): of the labels, which the model "
+            "has never seen."
         )

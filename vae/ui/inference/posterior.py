@@ -12,6 +12,7 @@ from vae.ui.inference import estimates
 from vae.ui.results import inference
 from vae.ui.text import nats, plain
 from vae.ui.view import View
+from vae.wording import IMAGES, Words
 
 _SIDE = 92
 
@@ -84,7 +85,7 @@ def pictures(view: View, index: int, found: Inference) -> None:
         x = inference.image(view, index).numpy()
         images.show(
             images.enlarged(view.pictures(x), _SIDE),
-            "the image x",
+            f"the {view.words.kind} x",
             f"x: {plain(label)}",
             width=_SIDE,
         )
@@ -99,7 +100,7 @@ def pictures(view: View, index: int, found: Inference) -> None:
             )
 
 
-def equation_8(found: Inference, split: GapSplit | None) -> DeltaGenerator:
+def equation_8(found: Inference, split: GapSplit | None, words: Words = IMAGES) -> DeltaGenerator:
     """Equation (8): three numbers, each by itself, and whether they add up; returns where the
     search for the best Gaussian may show itself.
     """
@@ -128,7 +129,7 @@ def equation_8(found: Inference, split: GapSplit | None) -> DeltaGenerator:
     if split:
         parts = {"amortisation": split.amortisation, "approximation": split.approximation}
     charts.chart(
-        figures.equation_8(-found.elbo - found.kl, found.kl, found.log_px, parts),
+        figures.equation_8(-found.elbo - found.kl, found.kl, found.log_px, parts, words=words),
         key="sum",
         alt="recon + KL = -ELBO above -log p(x) + gap, in nats",
     )

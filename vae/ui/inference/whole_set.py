@@ -17,24 +17,24 @@ def show(view: View, index: int) -> None:
     if found is None:
         evidence.offer(view, "inference")
         return
-    embedding, gap = view.embedding, found.gap
+    embedding, gap, how = view.embedding, found.gap, view.words.said(found.how)
     if not np.isfinite(gap).all():
-        st.caption(f"log p(x) is known, but not the gap: {found.how}.")
+        st.caption(f"log p(x) is known, but not the gap: {how}.")
         return
     left, right = charts.columns()
     with left:
         charts.points_chart(
-            figures.gap_against_kl(embedding.kl, gap, embedding.neg_elbo, index),
+            figures.gap_against_kl(embedding.kl, gap, embedding.neg_elbo, index, words=view.words),
             key="gaps",
             alt="The gap of every point against its KL, in nats",
         )
         charts.chart(
-            figures.gap_histogram(gap, float(gap[index])),
+            figures.gap_histogram(gap, float(gap[index]), words=view.words),
             key="gap_histogram",
             alt="How many points have which gap",
         )
         st.caption(
-            f"log p(x) of {len(found):,} points, {found.how}: mean {found.log_px.mean():.2f} nats; "
+            f"log p(x) of {len(found):,} points, {how}: mean {found.log_px.mean():.2f} nats; "
             f"mean gap {gap.mean():.2f}, median {np.median(gap):.2f}. A click chooses a point."
         )
     with right:

@@ -64,6 +64,7 @@ def _measure(view: View, metrics: list[dict[str, Any]]) -> Measurements:
         view.run.train_config.beta,
         metrics,
         is_given_label,
+        view.words,
     )
 
 

@@ -44,7 +44,8 @@ def offer(view: View, key: str) -> None:
         st.error(explained(problem))
     if view.images is None:
         st.caption(
-            f"log p(x) needs the images, and they are not at hand: {plain(view.images_problem)}."
+            f"log p(x) needs the {view.words.points}, and they are not at hand: "
+            f"{plain(view.images_problem)}."
         )
         return
     if task is not None and task.problem:

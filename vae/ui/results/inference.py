@@ -57,7 +57,7 @@ def split(view: View, index: int, found: Inference) -> GapSplit:
         lambda progress: gap.split_gap(
             view.given(index), image(view, index), index, found, lattice(view, index)
         ),
-        "Searching the best Gaussian for this image",
+        f"Searching the best Gaussian for this {view.words.point}",
         line=BESIDE,
     )
 

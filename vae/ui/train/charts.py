@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from sklearn.decomposition import PCA
 
+from vae import wording
 from vae.data import catalogue
 from vae.figures import sheets, theme
 from vae.figures import training as figures
@@ -18,6 +19,7 @@ from vae.ui import charts
 from vae.ui.results import loaded
 from vae.ui.results.store import RESULTS
 from vae.ui.text import plain
+from vae.wording import Words
 
 _MOST_OVERLAID = 10  # as many as there are colours
 
@@ -28,6 +30,7 @@ def film(run: Run) -> None:
     if not frames:
         st.caption("No epoch of this run was kept.")
         return
+    words = wording.of(run.model_config.kind)
     labels, class_names = _labels(run, len(frames[0].mu))
     D = run.model_config.latent_dim
     # Built once for a film, not at each look at a training that goes on.
@@ -52,8 +55,8 @@ def film(run: Run) -> None:
         name = plain(loaded.class_names(run, run.train_config.dataset)[0])
         right += f" given class {name}, and left each under its own label"
     text.caption(
-        f"Left: the first {len(labels):,} held-out images at their μ, under the prior's rings at "
-        f"1, 2 and 3 σ; {right}. The axes are the same in all epochs."
+        f"Left: the first {len(labels):,} held-out {words.points} at their μ, under the prior's "
+        f"rings at 1, 2 and 3 σ; {right}. The axes are the same in all epochs."
     )
     page.download_button(
         "Film",
@@ -92,13 +95,15 @@ def _film_figure(frames: list[Frame], labels: np.ndarray, class_names: Sequence[
 
 
 def _labels(run: Run, n: int) -> tuple[np.ndarray, Sequence[str]]:
-    """Of the first n held-out images: from the run itself where it has them, else from the data."""
+    """Of the first n held-out points: from the run itself where it has them, else from the data."""
     stored = loaded.stored_embedding(run)
     if stored is not None:
         return stored.labels[:n], stored.class_names
     name = run.train_config.held_out_dataset
     if not catalogue.describe(name).is_here("test"):
-        return np.zeros(n, dtype=np.int64), ("held-out images",)
+        return np.zeros(n, dtype=np.int64), (
+            f"held-out {wording.of(run.model_config.kind).points}",
+        )
     data = loaded.dataset(name, "test")
     return data.labels.numpy()[:n], data.class_names
 
@@ -118,12 +123,12 @@ def _plane(frames: Sequence[Frame]) -> tuple[list[np.ndarray], tuple[str, str]]:
     return [frame.mu @ axes.T for frame in frames], names
 
 
-def curves(histories: dict[str, list[dict]]) -> None:
+def curves(histories: dict[str, list[dict]], words: Words) -> None:
     """The rate-distortion plane, and each term over the epochs, of one run or several."""
     plane, terms = st.columns([1.15, 1], gap="medium")
     with plane:
         charts.chart(
-            figures.rate_distortion(histories, height=520),
+            figures.rate_distortion(histories, height=520, words=words),
             key="rate_distortion",
             alt="Recon against KL, epoch by epoch",
         )
@@ -145,7 +150,7 @@ def curves(histories: dict[str, list[dict]]) -> None:
             charts.chart(
                 figures.training_curves(histories, name, log == "log", height=172),
                 key=f"curve_{name}",
-                alt=f"{name} over the epochs, in nats per image",
+                alt=f"{name} over the epochs, in nats per {words.point}",
             )
 
 
@@ -153,6 +158,8 @@ def table(
     runs: Sequence[Run], histories: dict[str, list[dict]], states: dict[str, Status]
 ) -> list[str]:
     """The runs with what they reached; returns those chosen, or else the finished ones."""
+    words = wording.of(*(run.model_config.kind for run in runs))
+    per_second = f"{words.points}/s"
     rows = []
     for run in runs:
         held_out = [row for row in histories[run.name] if row["split"] == "test"]
@@ -170,11 +177,11 @@ def table(
                 "-ELBO": terms.neg_elbo if terms else None,
                 "recon": terms.recon if terms else None,
                 "KL": terms.kl if terms else None,
-                "images/s": last.get("images_per_s"),
+                per_second: last.get("images_per_s"),
                 "seconds": sum(row["seconds"] for row in held_out),
             }
         )
-    nats = st.column_config.NumberColumn(format="%.2f", help="held out, nats per image")
+    nats = st.column_config.NumberColumn(format="%.2f", help=f"held out, nats per {words.point}")
     whole = st.column_config.NumberColumn(format="localized", step=1)
     event = st.dataframe(
         rows,
@@ -185,7 +192,7 @@ def table(
         selection_mode="multi-row",
         column_config={
             **{"-ELBO": nats, "recon": nats, "KL": nats},
-            **{"images/s": whole, "seconds": whole},
+            **{per_second: whole, "seconds": whole},
         },
     )
     chosen = [rows[i]["run"] for i in event.selection.rows if i < len(rows)]

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from vae import config
+from vae import config, wording
 from vae.config import IMAGE, VECTOR, ConfigError, ModelConfig, Setting, TrainConfig
 from vae.data import catalogue
 from vae.data.dataset import Source
@@ -178,6 +178,7 @@ class _Fields:
 
     def __init__(self, data: str, start: str, source: Source) -> None:
         self._stem, self._source = f"{data}_{start}", source
+        self._words = wording.of(source.kind)
         if start in presets.PRESETS:
             model, train = presets.preset(start, source.n_train, kind=source.kind)
             self._usual = _DEFAULTS | model | train
@@ -212,7 +213,8 @@ class _Fields:
         options: dict[str, Any] = {
             "key": f"{name}_{self._stem}",
             "persist_state": "session",
-            "help": setting.text,
+            # That of the likelihood says itself what is of which kind.
+            "help": setting.text if name == "likelihood" else self._words.said(setting.text),
         }
         if setting.sweeps:
             options["help"] += " Several, separated by commas, train one run each."

@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from vae import wording
 from vae.analysis import objectives
 from vae.analysis.axes import Projection
 from vae.analysis.objectives import Outcome
@@ -75,9 +76,10 @@ def show(run: Run, there: dict[str, Run]) -> None:
             views[objective] = seen_through(of_it, run.train_config.held_out_dataset, "test")
         except UserError as error:
             st.error(f"{plain(of_it.name)} cannot be shown: {explained(error)}")
+    words = wording.of(run.model_config.kind)
     outcomes = [_outcome(view) for view in views.values()]
     _table(views, outcomes)
-    if text := objectives.in_words(outcomes):
+    if text := objectives.in_words(outcomes, words):
         st.markdown(text)
     for view in views.values():
         if evidence.found(view) is None:
@@ -89,7 +91,7 @@ def show(run: Run, there: dict[str, Run]) -> None:
             _map(objective, view)
     histories = {view.run.name: loaded.metrics(view.run) for view in views.values()}
     charts.chart(
-        training.rate_distortion(histories, height=380),
+        training.rate_distortion(histories, height=380, words=words),
         key="objectives_plane",
         alt="Recon against KL, epoch by epoch, of each objective",
     )

@@ -18,6 +18,7 @@ from vae.ui.text import with_minus
 from vae.ui.traverse import downloads
 from vae.ui.traverse.rows import GRID_WIDTH, Row, show_rows
 from vae.ui.view import View, point_picker, under_one_class
+from vae.wording import IMAGES
 
 _N_COLUMNS = (5, 7, 9, 11, 13, 15)
 _FEW_ROWS = 3  # that leave room for larger pictures, and so for fewer of them
@@ -113,7 +114,9 @@ def _controls(view: View) -> tuple[str, int, int, int]:
         index = point_picker(view.embedding)
         if view.images is not None:
             images.show(
-                images.enlarged(view.pictures_of(index), 40), "the image x", width="content"
+                images.enlarged(view.pictures_of(index), 40),
+                f"the {view.words.kind} x",
+                width="content",
             )
     return kind, n, n_rows, index
 
@@ -148,12 +151,17 @@ def _caption(view: View, kind: str, index: int, n_rows: int) -> str:
         f"{index:,}",
     }[kind]
     of = f"the {n_rows} of {D} dimensions with most mean KL" if n_rows < D else "a dimension"
+    moved = (
+        "pixel, whose range is 1: the mean |change|, summed over the steps"
+        if view.words == IMAGES
+        else f"{view.words.number}, as the model reads it: the mean |change|, summed over the row"
+    )
     return (
         f"E[x|z]. {under_one_class(view, index)}A row is "
         f"{of if n_rows == D else 'one of ' + of}: it takes {what}. Framed: "
         f"{'the nearest to where' if kind == DATA else 'where'} the row starts. With the name: "
-        "mean KL, and how far the row moves a pixel, whose range is 1: the mean |change|, summed "
-        f"over the steps. Collapsed: a mean KL below {INACTIVE:g} nats."
+        f"mean KL, and how far the row moves a {moved}. Collapsed: a mean KL below "
+        f"{INACTIVE:g} nats."
     )
 
 
