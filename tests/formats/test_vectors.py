@@ -19,10 +19,12 @@ class Theirs(nn.Module):
 
     def __init__(self, n: int, act: str, output: str, norm: bool) -> None:
         super().__init__()
-        between = [nn.BatchNorm1d(24)] if norm else []
-        self.encoder = nn.Sequential(nn.Linear(n, 24), *between, ACTS[act](), nn.Linear(24, 12), ACTS[act]())  # fmt: skip
+        norms, acts = [nn.BatchNorm1d(24)] if norm else [], ACTS[act]
+        first = [nn.Linear(n, 24), *norms, acts()]
+        self.encoder = nn.Sequential(*first, nn.Linear(24, 12), acts())
         self.fc_mu, self.fc_logvar = nn.Linear(12, 2), nn.Linear(12, 2)
-        self.decoder = nn.Sequential(nn.Linear(2, 12), ACTS[act](), nn.Linear(12, 24), ACTS[act](), nn.Linear(24, n), ENDS[output]())  # fmt: skip
+        inner = [nn.Linear(2, 12), acts(), nn.Linear(12, 24), acts()]
+        self.decoder = nn.Sequential(*inner, nn.Linear(24, n), ENDS[output]())
 
     def q(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.encoder(x)
