@@ -170,8 +170,7 @@ class ForeignRun:
 
         def load_bound() -> VAE:
             model = load()
-            model.config = config
-            return model
+            return VAE.of_parts(config, model.encoder, model.decoder, model.likelihood).eval()
 
         return replace(self, model_config=config, load=load_bound)
 

@@ -156,11 +156,6 @@ def test_weights_that_the_model_may_use_are_not_left_out_unsaid(tmp_path, text, 
             "autoencoder with k = 10 and without a variance",
         ),
         (
-            "enc.fc1.weight 64x29, enc.mu.weight 10x64, enc.logvar.weight 10x64, "
-            "dec.fc1.weight 64x10, dec.fc2.weight 29x64",
-            "rows of 29 numbers, with k = 10",
-        ),
-        (
             "main.0.weight 100x64x4x4, main.3.weight 64x32x4x4, main.6.weight 32x3x4x4",
             "generator alone",
         ),

@@ -4,16 +4,17 @@ What becomes of each column is decided by its values alone, and can be looked at
 kept (`plan`). Nothing is filled in: a value that is missing stays missing.
 """
 
+from __future__ import annotations
+
 import math
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from vae.config import MAX_CHANNELS, MAX_FEATURES, SERIES, VECTOR
 from vae.data.dataset import Dataset, DatasetError, of_numbers, reason
@@ -23,6 +24,9 @@ from vae.data.own.files import PathOrFile, amount, check_zip, name_of, open_file
 from vae.data.own.labels import as_classes, class_names_of
 from vae.data.own.table import read_csv
 from vae.features import BINARY, COUNT, POSITIVE, REAL, Feature
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = (".csv", ".tsv", ".parquet", ".h5ad")
 ARRAYS = (".npy", ".npz")
@@ -227,6 +231,8 @@ def _frame(source: PathOrFile, name: str, suffix: str) -> tuple[pd.DataFrame, li
 
 
 def _from_csv(source: PathOrFile) -> tuple[pd.DataFrame, list[str]]:
+    import pandas as pd  # half a second, for whoever has a table
+
     table = read_csv(source)
     titles, rows = table.rows[0], table.rows[1:]
     _check_width(len(titles), table.name)
@@ -254,6 +260,8 @@ def _from_parquet(file: Any, name: str) -> pd.DataFrame:
 
 
 def _from_h5ad(file: Any, name: str) -> pd.DataFrame:
+    import pandas as pd  # half a second, for whoever has a table
+
     try:
         import anndata  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -333,6 +341,8 @@ def _of_table(
 
 def _column(title: str, cells: pd.Series, name: str) -> Column:
     """What becomes of a column. Raises DatasetError: texts among numbers, infinities."""
+    import pandas as pd  # half a second, for whoever has a table
+
     if pd.api.types.is_datetime64_any_dtype(cells):
         return Column(title, LEFT_OUT, "dates")
     if pd.api.types.is_numeric_dtype(cells):
@@ -400,6 +410,8 @@ def _of_numbers(title: str, values: np.ndarray, name: str) -> Column:
 
 
 def _text(cell: Any) -> str:
+    import pandas as pd  # half a second, for whoever has a table
+
     if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell is pd.NA:
         return ""
     text = str(cell).strip()
@@ -417,6 +429,8 @@ def _number(text: str) -> float | None:
 
 
 def _are_dates(texts: list[str]) -> bool:
+    import pandas as pd  # half a second, for whoever has a table
+
     some = texts[:200]
     if not any(ch.isdigit() for ch in some[0]):
         return False
@@ -441,12 +455,14 @@ def _numeric_arrays(source: PathOrFile) -> dict[str, np.ndarray]:
                 found = {"": _npy(source, file)}
             else:
                 check_zip(file, name)
+                found = {}
                 with zipfile.ZipFile(file) as archive:
                     if sum(i.file_size for i in archive.infolist()) > 2 * limits.MAX_KEPT_BYTES:
                         return {}
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as loaded:
-                    found = {key: loaded[key] for key in loaded.files}
+                    for member in archive.infolist():
+                        with archive.open(member) as part:
+                            array = np.lib.format.read_array(part, allow_pickle=False)
+                        found[member.filename.removesuffix(".npy")] = array
         except (OSError, ValueError, zipfile.BadZipFile, EOFError, DatasetError):
             return {}  # the reader of images says what is wrong with it
     if not any(_may_be_numbers(array) for array in found.values()):
@@ -458,7 +474,7 @@ def _npy(source: PathOrFile, file: Any) -> np.ndarray:
     """The array of a file, on disk where that is one: most of it may never be looked at."""
     if isinstance(source, str | Path):
         return np.lib.format.open_memmap(source, mode="r")
-    return np.load(file, allow_pickle=False)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _may_be_numbers(array: np.ndarray) -> bool:
@@ -475,6 +491,8 @@ def _may_be_numbers(array: np.ndarray) -> bool:
 def _of_array(
     name: str, arrays: dict[str, np.ndarray], label: str | None, leave_out: Sequence[str]
 ) -> Plan:
+    import pandas as pd  # half a second, for whoever has a table
+
     rows = {key: array for key, array in arrays.items() if _may_be_numbers(array)}
     if len(rows) > 1:
         told = ", ".join(f"{shown(key)} {array.shape}" for key, array in list(rows.items())[:5])

@@ -203,7 +203,7 @@ def images(run: AnyRun, name: str, split: str) -> Dataset:
     found.check_read_by(config)
     if found.kind != IMAGE:
         return RESULTS.make(
-            ("read", name, split, config.features),
+            ("read", name, split, config),
             lambda: found.read_by(config),
             found.fingerprint,
         )
@@ -225,7 +225,7 @@ def at_hand(run: AnyRun, name: str, split: str) -> tuple[Dataset | None, str]:
         found = images(run, name, split)
     except DatasetError as error:
         return None, str(error)
-    if not found.is_read_by(run.model_config):
+    if found.kind == IMAGE and not found.is_read_by(run.model_config):
         return None, "the stored map is of another version of this data set"
     return found, ""
 

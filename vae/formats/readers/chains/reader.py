@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from vae.config import VECTOR, ForeignModel
+from vae.config import IMAGE, VECTOR, ForeignModel
 from vae.formats.card import Card, Choices, Recognised
 from vae.formats.containers.tensors import Survey
 from vae.formats.readers import kinds
@@ -95,7 +95,6 @@ def _read(
     hidden = tuple(step.outputs for step in structure.body)
     is_bernoulli = values["output"] == "sigmoid" and not plan.is_table
     is_conv = any(not step.is_flat for step in (*structure.body, *structure.decoder))
-    of_table = {"kind": VECTOR, "reads": values["input"]} if plan.is_table else {}
     config = ForeignModel(
         (1, 1, side) if plan.is_table else (plan.channels, side, side),
         structure.heads.latent_dim,
@@ -103,7 +102,8 @@ def _read(
         "conv" if is_conv else "MLP",
         hidden,
         structure.label.n_classes,
-        **of_table,
+        kind=VECTOR if plan.is_table else IMAGE,
+        reads=values["input"] if plan.is_table else "",
     )
     return Recognised(
         config,
