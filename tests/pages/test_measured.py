@@ -32,7 +32,6 @@ NOUN = re.compile(
 )
 # What is of images whatever is shown: ways to others, and help that says what is of which kind.
 OF_IMAGES = (
-    "Use your own images",
     "Of a pixel, given z: ",
     "over MNIST, the encoder reading pixels",
     "Eight by eight pixels will do",
