@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from vae import formats
+from vae.config import IMAGE
 from vae.data.dataset import Dataset
 from vae.errors import UserError
 from vae.formats import AnyRun, ForeignRun
@@ -245,8 +246,11 @@ def dataset_name(options: argparse.Namespace, run: AnyRun) -> str:
 
 
 def fit_to_model(dataset: Dataset, run: AnyRun) -> Dataset:
-    """As it is for our own runs; for others, whose data are a guess, resized to what they read."""
-    if not isinstance(run, ForeignRun):
+    """Images as they are for our own runs; for others, whose data are a guess, resized.
+
+    Vectors and series as the model reads them. Raises DatasetError, as `Dataset.read_by`.
+    """
+    if not isinstance(run, ForeignRun) and dataset.kind == run.model_config.kind == IMAGE:
         return dataset
     dataset = dataset.read_by(run.model_config)
     if dataset.note:

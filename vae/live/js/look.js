@@ -6,7 +6,7 @@ import { spreadOf } from "./program/terms.js";
  * @typedef {[number, number, number, number]} Box left, top, width, height, in pixels of a canvas
  */
 
-const REACH = 3; // the standardised axis goes so far each way, as vae/plots.py has it
+const PLOT_REACH = 3; // the standardised axis goes so far each way, as vae/plots.py has it
 const [ACROSS, DOWN] = [96, 48]; // the proportions of a small plot
 const X_COLOUR = `rgb(${NATS[4].join()})`;
 export const PLOT_COLOURS = { x: X_COLOUR, mean: Q_COLOUR, axis: PRIOR_COLOUR };
@@ -132,5 +132,5 @@ export class Look {
 
 /** Where a value of the axis lies between top and bottom. @param {number} value @param {number} y @param {number} h */
 export function placeOf(value, y, h) {
-  return y + h * (0.5 - Math.min(Math.max(value, -REACH), REACH) / (2 * REACH));
+  return y + h * (0.5 - Math.min(Math.max(value, -PLOT_REACH), PLOT_REACH) / (2 * PLOT_REACH));
 }
