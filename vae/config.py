@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vae.errors import UserError
-from vae.features import BINARY, COUNT, Feature, from_dicts
+from vae.features import BINARY, COUNT, READINGS, Feature, from_dicts
 
 DATA_KINDS = IMAGE, SERIES, VECTOR = "image", "series", "vector"
 FAMILIES = ("mlp", "conv")
@@ -247,7 +247,8 @@ class ForeignModel:
         hidden: widths or channels of the encoder's layers from the image inwards.
         n_classes: of the label that encoder and decoder are given; 0 for a model without a
             condition.
-        kind, features: as in `ModelConfig`.
+        kind, features: as in `ModelConfig`; no features of vectors whose columns are not known.
+        reads: how such a model reads the columns that it is shown, one of `features.READINGS`.
 
     Raises:
         ConfigError: a value is of the wrong type or out of range.
@@ -261,9 +262,12 @@ class ForeignModel:
     n_classes: int = 0
     kind: str = IMAGE
     features: tuple[Feature, ...] = ()
+    reads: str = ""
 
     def __post_init__(self) -> None:
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
+        if self.reads:
+            check_choice("reads", self.reads, READINGS)
         Setting(help="").check("family", self.family)  # any word
         ours = settings(ModelConfig)
         for name in ("latent_dim", "likelihood", "hidden"):
@@ -599,7 +603,8 @@ def _plain(config: Any) -> dict[str, Any]:
     """All settings; of a model of images without those that are of other data."""
     values = dataclasses.asdict(config)
     if values.get("kind") == IMAGE:
-        del values["kind"], values["features"]
+        for name in ("kind", "features", "reads"):
+            values.pop(name, None)
     return values
 
 
@@ -617,7 +622,8 @@ def _check_kind(config: "ModelConfig | ForeignModel") -> None:
     n = 0 if is_image else shape[2 if config.kind == VECTOR else 0]
     if config.kind == VECTOR and shape[0] != 1:
         raise ConfigError(f"image_shape (={shape}) of a vector must be (1, 1, features)")
-    if len(features) != n:
+    is_unknown = isinstance(config, ForeignModel) and bool(config.reads) and not features
+    if len(features) != n and not is_unknown:
         raise ConfigError(f"features has {len(features)} entries; the data have {n}")
     check_choice("likelihood", config.likelihood, LIKELIHOODS if is_image else MEASURED_LIKELIHOODS)
     wanted = {"bernoulli": BINARY, "poisson": COUNT, "negative-binomial": COUNT}

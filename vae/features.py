@@ -21,6 +21,7 @@ class Feature:
         unit: of its values; "" where none is known.
         mean, scale: of the training part: of the value, of log x where it is positive, of
             log(1 + x) of a count; 0 and 1 for a binary one.
+        low, high: of its values as measured, in the training part.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Feature:
     unit: str = ""
     mean: float = 0.0
     scale: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
 
 
 def measured(values: np.ndarray, features: Sequence[Feature]) -> tuple[Feature, ...]:
@@ -42,10 +45,13 @@ def measured(values: np.ndarray, features: Sequence[Feature]) -> tuple[Feature, 
     """
     found = []
     for f, feature in enumerate(features):
+        column = values[:, f].astype(np.float64)
+        if np.isfinite(column).any():
+            low, high = float(np.nanmin(column)), float(np.nanmax(column))
+            feature = replace(feature, low=low, high=high)
         if feature.kind == BINARY:
             found.append(replace(feature, mean=0.0, scale=1.0))
             continue
-        column = values[:, f].astype(np.float64)
         column = {POSITIVE: np.log, COUNT: np.log1p}.get(feature.kind, np.asarray)(column)
         column = column[np.isfinite(column)]
         mean, scale = (float(column.mean()), float(column.std())) if len(column) else (0.0, 1.0)
@@ -101,11 +107,44 @@ def from_dicts(values: Any) -> tuple[Feature, ...]:
         feature = Feature(value["name"], str(value.get("kind", REAL)), str(value.get("unit", "")))
         if feature.kind not in KINDS:
             raise ValueError(f"feature {i} has the kind {feature.kind[:40]!r}, none of {KINDS}")
-        numbers = value.get("mean", 0.0), value.get("scale", 1.0)
-        usable = all(isinstance(v, int | float) and math.isfinite(v) for v in numbers)
-        if not usable or not numbers[1] > 0:
-            raise ValueError(f"feature {i} has no usable mean and scale")
-        found.append(replace(feature, mean=float(numbers[0]), scale=float(numbers[1])))
+        usual = {"mean": 0.0, "scale": 1.0, "low": 0.0, "high": 1.0}
+        numbers = {name: value.get(name, number) for name, number in usual.items()}
+        usable = all(isinstance(v, int | float) and math.isfinite(v) for v in numbers.values())
+        if not usable or not numbers["scale"] > 0:
+            raise ValueError(f"feature {i} has no usable mean, scale, low and high")
+        found.append(replace(feature, **{name: float(v) for name, v in numbers.items()}))
+    return tuple(found)
+
+
+READINGS = (
+    STANDARDISED,
+    TO_UNIT,
+    TO_BOTH,
+    AS_MEASURED,
+) = ("standardised", "each column to [0, 1]", "each column to [-1, 1]", "as measured")
+
+
+def read_so(values: np.ndarray, features: Sequence[Feature], how: str) -> tuple[Feature, ...]:
+    """Features as a model of somebody else's may read them: every one by a linear scale.
+
+    Args:
+        values: as measured, (N, F), for what the features do not say of the training part.
+        features: F of them.
+        how: one of READINGS.
+    """
+    found = []
+    for f, feature in enumerate(features):
+        mean, scale = feature.mean, feature.scale
+        if how == AS_MEASURED:
+            mean, scale = 0.0, 1.0
+        elif how in (TO_UNIT, TO_BOTH):
+            reach = (feature.high - feature.low) or 1.0
+            mean, scale = feature.low, reach
+            if how == TO_BOTH:
+                mean, scale = feature.low + reach / 2, reach / 2
+        elif feature.kind != REAL:  # whose mean and scale are of something else
+            mean, scale = float(np.nanmean(values[:, f])), float(np.nanstd(values[:, f])) or 1.0
+        found.append(replace(feature, kind=REAL, mean=mean, scale=scale))
     return tuple(found)
 
 

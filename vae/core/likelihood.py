@@ -287,6 +287,13 @@ def fixed_gaussian(variance: float) -> Gaussian:
     return likelihood
 
 
+def unit_gaussian(n: int) -> Measured:
+    """N(x_mean, 1) for each of n numbers, in the units that the model reads."""
+    likelihood = Measured(("gaussian",) * n, (1, 1, n), shares_variance=True)
+    likelihood.logvar_x = nn.Parameter(torch.zeros(()), requires_grad=False)
+    return likelihood
+
+
 def make_likelihood(name: str) -> Likelihood:
     """The likelihood of pixels of that name (see `vae.config.LIKELIHOODS`), newly made."""
     return _BY_NAME[name]()

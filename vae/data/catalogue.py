@@ -199,7 +199,10 @@ def names_for(model: ModelConfig | ForeignModel) -> list[str]:
     return _names_that(
         lambda source: (
             (source.kind, source.image_shape) == (model.kind, model.image_shape)
-            and [(feature.name, feature.kind) for feature in source.features] == kinds
+            and (
+                bool(getattr(model, "reads", ""))
+                or [(feature.name, feature.kind) for feature in source.features] == kinds
+            )
         )
     )
 

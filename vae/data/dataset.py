@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vae.config import IMAGE, VECTOR, ForeignModel, ModelConfig
 from vae.errors import UserError
-from vae.features import Feature, as_measured, as_read, measured
+from vae.features import Feature, as_measured, as_read, measured, read_so
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -94,6 +94,8 @@ class Dataset:
     def is_read_by(self, model: ModelConfig | ForeignModel) -> bool:
         """Whether such a model reads the points as they are."""
         own = self.kind, self.image_shape, self.features
+        if not model.features and model.kind != IMAGE:  # of columns that are not known
+            return False
         return own == (model.kind, model.image_shape, model.features)
 
     def check_read_by(self, model: ModelConfig | ForeignModel) -> None:
@@ -105,8 +107,9 @@ class Dataset:
             )
         if self.kind == IMAGE:
             self.check_resized(model.image_shape)
-        elif self.image_shape != model.image_shape or _kinds(self.features) != _kinds(
-            model.features
+        elif self.image_shape != model.image_shape or (
+            # Who reads any column by its numbers alone does not mind what they are.
+            not getattr(model, "reads", "") and _kinds(self.features) != _kinds(model.features)
         ):
             raise DatasetError(
                 f"{self.name} has {_features(self.features, self.image_shape)}, and this model "
@@ -126,10 +129,15 @@ class Dataset:
         if self.kind == IMAGE:
             return self.resized(model.image_shape)
         table = _columns(self.images.numpy(), self.kind)
-        values = as_read(as_measured(table, self.features), model.features)
-        images = torch.from_numpy(values).reshape(self.images.shape)
+        values, features = as_measured(table, self.features), model.features
+        if not features:
+            assert isinstance(model, ForeignModel)
+            features = read_so(values, self.features, model.reads)
+        images = torch.from_numpy(as_read(values, features)).reshape(self.images.shape)
         note = "standardised as the model's training data were"
-        return dataclasses.replace(self, images=images, features=model.features, note=note)
+        if isinstance(model, ForeignModel):
+            note = f"read {model.reads}"
+        return dataclasses.replace(self, images=images, features=features, note=note)
 
     def check_resized(self, image_shape: tuple[int, int, int]) -> None:
         """Raises DatasetError if all its images in that shape would take too much memory."""
@@ -325,6 +333,8 @@ def _kinds(features: tuple[Feature, ...]) -> list[tuple[str, str]]:
 
 def _features(features: tuple[Feature, ...], shape: tuple[int, int, int]) -> str:
     """How many, of what length, and what they are called."""
+    if not features:
+        return f"{shape[2]} features"
     names = ", ".join(feature.name[:20] for feature in features[:4])
     more = ", ..." if len(features) > 4 else ""
     length = f" of length {shape[2]}" if len(features) != shape[2] else ""

@@ -110,7 +110,8 @@ def settle(
     """
     with weights_kept():
         run = _of_size(run, images)
-        return _Search(run, images, progress, wider).settled()
+        run, verdict = _Search(run, images, progress, wider).settled()
+        return run.bound(images), verdict
 
 
 def _of_size(run: ForeignRun, images: Dataset) -> ForeignRun:

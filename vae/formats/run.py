@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from vae.analysis.embedding import Embedding
-from vae.config import ForeignModel, ModelConfig
+from vae.config import IMAGE, ForeignModel, ModelConfig
 from vae.core.model import VAE
 from vae.data import catalogue
+from vae.data.dataset import Dataset
 from vae.errors import UserError
 from vae.formats.card import Build, Card, Choices, Fact, Recognised
 from vae.formats.containers import tensors
@@ -119,7 +120,7 @@ class ForeignRun:
         """What is known of the training; its `dataset` is "" where no known one has such images."""
         beta = self.card.implied_beta
         return ForeignTraining(
-            self.dataset or _dataset(self.model_config.image_shape), 1.0 if beta is None else beta
+            self.dataset or _dataset(self.model_config), 1.0 if beta is None else beta
         )
 
     def usual_dataset(self) -> str:
@@ -131,6 +132,18 @@ class ForeignRun:
         if name := self.train_config.dataset:
             return name
         shape = self.model_config.image_shape
+        if self.model_config.kind != IMAGE:
+            raise Refusal(
+                self.path,
+                f"reads vectors of {shape[2]} numbers, and which data it was trained on is not "
+                "known",
+                "no known data set has so many columns",
+                Step(
+                    "add your own table (python -m vae data add)",
+                    "python -m vae evaluate {path} --dataset NAME",
+                    "add your own table on the Train page",
+                ),
+            )
         name = catalogue.nearest(shape)
         raise Refusal(
             self.path,
@@ -142,6 +155,25 @@ class ForeignRun:
                 "choose data to be resized, or add your own on the Train page",
             ),
         )
+
+    def bound(self, data: Dataset) -> Self:
+        """The run with the columns of the data that it is shown, where it knows none of its own.
+
+        Raises:
+            DatasetError: they are not as many as it reads.
+        """
+        config = self.model_config
+        if config.kind == IMAGE or config.features:
+            return self
+        config = replace(config, features=data.read_by(config).features)
+        load = self.load
+
+        def load_bound() -> VAE:
+            model = load()
+            model.config = config
+            return model
+
+        return replace(self, model_config=config, load=load_bound)
 
     def fingerprint(self) -> str:
         """SHA-256 of its file, or of all of them. Raises CheckpointError if one cannot be read."""
@@ -233,8 +265,11 @@ def reason(error: Exception) -> str:
     return printable(line[:200])
 
 
-def _dataset(image_shape: tuple[int, int, int]) -> str:
+def _dataset(model: ForeignModel | ModelConfig) -> str:
     """The data set that such a model was most likely trained on; "" if there is none."""
+    image_shape = model.image_shape
+    if model.kind != IMAGE:
+        return next(iter(catalogue.names_for(model)), "")
     if image_shape in ((1, 28, 28), (1, 32, 32)):
         return "mnist"  # 32 x 32 is what MNIST is resized to
     return next(iter(catalogue.names_of_shape(image_shape)), "")

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from vae.config import ForeignModel, ModelConfig
+from vae.config import IMAGE, ForeignModel, ModelConfig
 from vae.core import gaussian
 from vae.core.model import VAE
 from vae.data.dataset import Dataset, to_unit
@@ -27,6 +27,7 @@ class Sample:
     x: Tensor  # (B, C, H, W) in [0, 1]
     labels: Tensor  # (B,)
     eps: Tensor  # (S, B, D)
+    vectors: Dataset | None = None  # the same where these are no images, for each reading's units
 
     @classmethod
     def of(cls, images: Dataset, config: ForeignModel | ModelConfig, n: int) -> "Sample":
@@ -36,21 +37,34 @@ class Sample:
         some = some.read_by(config)
         eps = gaussian.noise_of_points(rows.tolist(), _N_SAMPLES, config.latent_dim, 0)
         labels = some.labels.clamp(max=config.n_classes - 1) if config.n_classes else some.labels
-        return cls(to_unit(some.images), labels, eps)
+        return cls(to_unit(some.images), labels, eps, None if some.kind == IMAGE else some)
 
     def fewer(self, n: int) -> "Sample":
         """A part of it, for a search."""
         step = max(1, len(self.x) // n)
-        return Sample(self.x[::step], self.labels[::step], self.eps[:1, ::step])
+        vectors = self.vectors
+        if vectors is not None:
+            vectors = replace(vectors, images=vectors.images[::step], labels=vectors.labels[::step])
+        return Sample(self.x[::step], self.labels[::step], self.eps[:1, ::step], vectors)
+
+    def read_by(self, model: VAE) -> Tensor:
+        """x in the units that a reading has them in."""
+        if self.vectors is None:
+            return self.x
+        return self.vectors.read_by(model.config).images
 
     @cached_property
     def floor(self) -> float:
-        """The entropy of the grey pixels, nats per image: no model costs less."""
+        """The entropy of the grey pixels, nats per image: no model costs less. 0 of vectors."""
+        if self.vectors is not None:
+            return 0.0
         return float(_cross_entropy(self.x, self.x).mean())
 
     @cached_property
     def constant(self) -> float:
         """What the mean image costs, for all, above the floor."""
+        if self.vectors is not None:
+            return _gaussian_cost(self.x.shape[-1], 1.0)
         mean = self.x.mean(0, keepdim=True).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
         return float(_cross_entropy(self.x, mean).mean()) - self.floor
 
@@ -61,6 +75,8 @@ class Sample:
         At mu only the recon of the picture, and what speaks against it in the batch norms: to find
         a reading by, not to be shown.
         """
+        if self.vectors is not None:
+            return self._score_of_vectors(model, at_mu)
         if lacks_encoder(model):
             return self._score_of_decoder(model, at_mu)
         with _watched(model) as apart:
@@ -70,6 +86,24 @@ class Sample:
             z = mu if at_mu else gaussian.reparameterise(mu, logvar, self.eps)
             mean = model.likelihood.mean(model.decode(z)).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
         total = float(_cross_entropy(self.x, mean).mean() + kl) - self.floor
+        if at_mu:
+            total += _OF_NORMS * max(apart, default=0.0)
+        return total if math.isfinite(total) else math.inf
+
+    def _score_of_vectors(self, model: VAE, at_mu: bool) -> float:
+        """-ELBO with one variance for all standardised numbers, the best: on one scale for all.
+
+        A file says nothing of its p(x|z), and units of different readings would differ.
+        """
+        with _watched(model) as apart:
+            x, given = self.read_by(model), model.given(self.labels)
+            mu, logvar = given.encode(x)
+            kl = 0.0 if at_mu else float(gaussian.kl_to_standard_normal(mu, logvar).sum(-1).mean())
+            z = mu if at_mu else gaussian.reparameterise(mu, logvar, self.eps)
+            away = (x - model.likelihood.mean(given.decode(z))).square().mean(0)
+        spread = x.var(0, correction=0).clamp_min(1e-12)
+        share = float((away.reshape(-1, x.shape[-1]).mean(0) / spread.flatten()).nanmean())
+        total = _gaussian_cost(x.shape[-1], share) + kl
         if at_mu:
             total += _OF_NORMS * max(apart, default=0.0)
         return total if math.isfinite(total) else math.inf
@@ -85,14 +119,17 @@ class Sample:
     @torch.no_grad()
     def seen(self, model: VAE) -> tuple[float, Tensor]:
         """The mean KL in nats per image, 0 without an encoder, and the decoded means at mu."""
-        z, given, kl = places(model, self.x, self.labels), model.given(self.labels), 0.0
+        x = self.read_by(model)
+        z, given, kl = places(model, x, self.labels), model.given(self.labels), 0.0
         if not lacks_encoder(model):
-            kl = float(gaussian.kl_to_standard_normal(*given.encode(self.x)).sum(-1).mean())
+            kl = float(gaussian.kl_to_standard_normal(*given.encode(x)).sum(-1).mean())
         return kl, given.decode_mean(z)
 
     @torch.no_grad()
     def range_of(self, model: VAE) -> tuple[float, float, float]:
         """The least and the most of the decoded means at mu, and the share far outside [0, 1]."""
+        if self.vectors is not None:
+            return 0.0, 1.0, 0.0  # no range is wrong
         z = places(model, self.x, self.labels)
         mean = model.likelihood.mean(model.given(self.labels).decode(z))
         outside = ((mean < -_OUTSIDE) | (mean > 1 + _OUTSIDE)).float().mean()
@@ -102,8 +139,8 @@ class Sample:
     def norms_apart(self, model: VAE) -> float:
         """How far the batch norms' inputs are from those that they have seen; see `_watched`."""
         with _watched(model) as apart:
-            model = model.given(self.labels)
-            mu, logvar = model.encode(self.x)
+            x, model = self.read_by(model), model.given(self.labels)
+            mu, logvar = model.encode(x)
             model.decode(gaussian.reparameterise(mu, logvar, self.eps[:1]))
         return max(apart, default=0.0)
 
@@ -132,6 +169,11 @@ def _watched(model: VAE) -> Iterator[list[float]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _gaussian_cost(n: int, share: float) -> float:
+    """-log of n numbers of variance 1 of which that share is left, with the best variance."""
+    return n / 2 * (gaussian.LOG_2PI + math.log(max(share, 1e-4)) + 1)
 
 
 def _cross_entropy(x: Tensor, mean: Tensor) -> Tensor:

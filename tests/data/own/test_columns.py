@@ -249,12 +249,14 @@ def test_arrays_that_cannot_be_used_are_told():
         own.plan(saved(a=np.ones((20, 1, 30))))
 
 
+@pytest.mark.filterwarnings("ignore")  # what anndata says of pandas is its own
 @pytest.mark.skipif(importlib.util.find_spec("anndata") is None, reason="anndata is an extra")
 def test_expression_counts_are_counts(tmp_path):
     import anndata
 
     counts = RNG.poisson(2, (N, 6)).astype(np.float32)
     kinds = pd.Categorical(RNG.choice(["T", "B"], N))
+    anndata.settings.allow_write_nullable_strings = True
     told = pd.DataFrame({"class": kinds}, index=[f"cell {i}" for i in range(N)])
     anndata.AnnData(counts, obs=told).write_h5ad(tmp_path / "cells.h5ad")
     found = own.plan(tmp_path / "cells.h5ad")

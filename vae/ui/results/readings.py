@@ -67,7 +67,8 @@ def _best(
         place,
     )
     # The same weights may lie elsewhere by now: what was found is of them, and not of the file.
-    return replace(_with(run, dict(found.choices)), facts=found.facts), verdict
+    read = replace(_with(run, dict(found.choices)), facts=found.facts)
+    return read.bound(images), verdict
 
 
 def as_chosen(run: AnyRun) -> AnyRun:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vae.core.likelihood import Bernoulli, Likelihood, fixed_gaussian
+from vae.core.likelihood import Bernoulli, Likelihood, fixed_gaussian, unit_gaussian
 from vae.formats.card import SIZE, Parts
 from vae.formats.meanings import STATISTICS
 from vae.formats.readers.chains import blocks
@@ -93,7 +93,7 @@ class _Builder:
         structure, label = self.plan.structure, self.plan.structure.label
         hidden = self.values["hidden activation"]
         layers: list[nn.Module] = []
-        mean, std = STATISTICS[self.values["input"]]
+        mean, std = STATISTICS.get(self.values["input"], (0.0, 1.0))  # of vectors the data's own
         if (mean, std) != (0.0, 1.0):
             layers.append(Affine(1 / std, -mean / std))
         steps = (*structure.body, *structure.heads.mu)
@@ -139,13 +139,19 @@ class _Builder:
         )
         layers += body
         if steps[-1].is_flat:
-            layers.append(self._unflatten(self.plan.channels, self.size.side))
+            if self.plan.is_table:
+                layers.append(nn.Unflatten(1, (1, 1, self.size.side)))
+            else:
+                layers.append(self._unflatten(self.plan.channels, self.size.side))
         layers += scale
         made = self._label(self.plan.structure.label.decoder_layer)
         return ChainDecoder(Chain(layers, made)).eval(), likelihood
 
     def _output(self) -> tuple[list[nn.Module], Likelihood]:
         output = self.values["output"]
+        if self.plan.is_table:
+            ends = {"sigmoid": [nn.Sigmoid()], "tanh": [nn.Tanh()]}
+            return ends.get(output, []), unit_gaussian(self.size.side)
         if output == "sigmoid":
             return [], Bernoulli()
         mean, std = STATISTICS[self.values["input"]]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from vae.config import MAX_FEATURES
 from vae.formats.readers.chains.blocks import Block
 from vae.formats.readers.chains.geometry import (
     MAX_POOLED,
@@ -63,6 +64,8 @@ class Plan:
         encoder_after, decoder_after: what it says of what stands behind each step, of the encoder
             with the head that gives mu.
         second_after: the same of the other head's last step.
+        is_table: it reads vectors that are no images; the side of their size is how many numbers
+            they have.
     """
 
     structure: Structure
@@ -74,6 +77,7 @@ class Plan:
     encoder_after: tuple[After | None, ...]
     decoder_after: tuple[After | None, ...]
     second_after: After | None
+    is_table: bool = False
 
     @property
     def opens_flat(self) -> bool:
@@ -92,11 +96,13 @@ def plan_of(structure: Structure, told: Told) -> Plan | None:
     """What the sizes can be; None if none fits."""
     last = structure.decoder[-1]
     first = (*structure.body, *structure.heads.mu)[0] if structure.has_encoder else last
-    channels, side = 1, 0
+    channels, side, is_table = 1, 0, False
     if first.is_flat and last.is_flat:
         channels, side = square_of(last.outputs)
         if not side:
-            return None
+            is_table, side = True, last.outputs
+            if not structure.has_encoder or not 2 <= side <= MAX_FEATURES:
+                return None
     elif first.is_flat or last.is_flat:
         flat = first.inputs if first.is_flat else last.outputs
         channels = last.outputs if first.is_flat else first.inputs
@@ -151,6 +157,7 @@ def plan_of(structure: Structure, told: Told) -> Plan | None:
         afters,
         back_afters,
         told.after(second[-1].layer.path, None) if second else None,
+        is_table,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from vae.config import ForeignModel
+from vae.config import VECTOR, ForeignModel
 from vae.formats.card import Card, Choices, Recognised
 from vae.formats.containers.tensors import Survey
 from vae.formats.readers import kinds
@@ -93,15 +93,17 @@ def _read(
     structure = plan.structure
     side = size_of(plan, values).side
     hidden = tuple(step.outputs for step in structure.body)
-    is_bernoulli = values["output"] == "sigmoid"
+    is_bernoulli = values["output"] == "sigmoid" and not plan.is_table
     is_conv = any(not step.is_flat for step in (*structure.body, *structure.decoder))
+    of_table = {"kind": VECTOR, "reads": values["input"]} if plan.is_table else {}
     config = ForeignModel(
-        (plan.channels, side, side),
+        (1, 1, side) if plan.is_table else (plan.channels, side, side),
         structure.heads.latent_dim,
         "bernoulli" if is_bernoulli else "gaussian",
         "conv" if is_conv else "MLP",
         hidden,
         structure.label.n_classes,
+        **of_table,
     )
     return Recognised(
         config,
@@ -135,7 +137,12 @@ def _card(
         latent_dim=config.latent_dim,
         image_shape=config.image_shape,
         likelihood=likelihood_of(values["output"], values["input"]),
-        trained_with=f"a loss that the file does not say, on images of {text(config.image_shape)}",
+        trained_with="a loss that the file does not say, on "
+        + (
+            f"vectors of {config.image_shape[2]} numbers"
+            if plan.is_table
+            else f"images of {text(config.image_shape)}"
+        ),
         factors={},
         notes=tuple(notes),
         pixels=values["input"],

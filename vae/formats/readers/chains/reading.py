@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from vae.features import READINGS
 from vae.formats.card import (
     ASSUMED,
     BERNOULLI,
@@ -63,9 +64,9 @@ def left_out(plan: Plan) -> list[str]:
 
 def likelihood_of(output: str, pixels: str) -> str:
     """For the card: p(x|z) of what the network gives and of the range of its pixels."""
-    if output == "sigmoid":
+    if output == "sigmoid" and pixels in STATISTICS:
         return BERNOULLI
-    _, std = STATISTICS[pixels]
+    _, std = STATISTICS.get(pixels, (0.0, 1.0))
     if std == 1:
         return UNIT_GAUSSIAN
     return f"Gaussian of variance 1 in its units: variance {std**2:.4g} in ours, [0, 1]"
@@ -107,8 +108,10 @@ def facts_of(plan: Plan, chosen: Mapping[str, str]) -> tuple[Fact, ...]:
     if plan.structure.label.n_classes:
         facts += _of_label(plan)
     inputs = tuple(STATISTICS) if plan.channels == 1 else tuple(STATISTICS)[:3]
-    facts.append(Fact("input", "[0, 1]", ASSUMED, inputs))
-    facts.append(_of_output(plan.decoder_after[-1]))
+    if plan.is_table:
+        inputs = READINGS
+    facts.append(Fact("input", inputs[0], ASSUMED, inputs))
+    facts.append(_of_output(plan.decoder_after[-1], plan.is_table))
     facts = [_taken(fact, chosen) for fact in facts]
     return (*facts, *_of_sizes(plan, chosen))
 
@@ -217,9 +220,10 @@ def _second(plan: Plan) -> Fact:
     return Fact("second head", values[0], NAMES if plain else ASSUMED, values)
 
 
-def _of_output(after: After | None) -> Fact:
+def _of_output(after: After | None, is_table: bool = False) -> Fact:
     if after is None or after.act not in ("sigmoid", "tanh", "none"):
-        return Fact("output", "sigmoid", ASSUMED, OUTPUTS)
+        usual = OUTPUTS[::-1] if is_table else OUTPUTS
+        return Fact("output", usual[0], ASSUMED, usual)
     if after.act == "none":  # or a sigmoid in the loss
         return Fact("output", "linear", ASSUMED, ("linear", "sigmoid"))
     return Fact("output", after.act, FILE, (after.act,))
