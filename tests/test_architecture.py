@@ -112,7 +112,7 @@ KNOWS = {
     "features": set(),
     "config": {"errors", "features"},
     "wording": {"config"},
-    "core": {"errors", "features", "config"},
+    "core": {"errors", "features", "config", "wording"},
     "data": {"errors", "names", "features", "config"},
     "plots": {"features", "config"},
     "training": {"errors", "config", "wording", "plots", "core", "data"},

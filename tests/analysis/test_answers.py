@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from vae import wording
 from vae.analysis import answers
 from vae.analysis.embedding import Embedding
+from vae.config import VECTOR
 
 
 def embedding(mu, labels, class_names, recon=None, kl=None) -> Embedding:
@@ -106,3 +108,21 @@ def test_a_gap_is_never_below_zero():
         answers.gap(1_000, -0.001, None)
         == "On point 1,000 the encoder's q loses 0.00 nats of log p(x)."
     )
+
+
+def test_of_few_points_fewer_neighbours_are_asked():
+    mu = np.repeat([[0.0, 0.0], [1.0, 0.0]], (7, 29), 0)
+    few = embedding(mu, [0] * 7 + [1] * 29, ("cultivar 1", "cultivar 2"))
+    assert "of class cultivar 1, among points of cultivar 1, costs" in answers.where(few, 0)
+
+
+def test_what_is_no_image_is_called_a_point(two_clusters):
+    words = wording.of(VECTOR)
+    assert "of the points: recon" in answers.where(two_clusters, 3, words)
+    assert answers.costs(two_clusters, words).startswith("Half of the 81 points cost less than")
+    assert answers.dimensions(two_clusters, 0.01, words).endswith("nats of KL per point.")
+
+
+def test_a_share_of_a_cost_below_zero_is_not_told():
+    dense = embedding(np.zeros((4, 1)), [0] * 4, "0", recon=[-9, -8, -7, -6])
+    assert answers.costs(dense).endswith("costs most, -5.50.")

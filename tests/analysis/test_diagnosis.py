@@ -1,6 +1,7 @@
 """The measurements against what others compute, and the verdict on models that are known."""
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 from torch.distributions import Bernoulli, Normal
 
+from vae import wording
 from vae.analysis import aggregate, diagnosis, measures
-from vae.config import ModelConfig, TrainConfig
+from vae.config import VECTOR, ModelConfig, TrainConfig
 from vae.data import catalogue
 from vae.data.dataset import Dataset
 from vae.figures import diagnosis as diagnosis_figures
@@ -279,3 +281,19 @@ def test_the_figures_show_what_they_are_given():
     assert plane.data[0].z[2][1] == -2  # the second along a, the third along b
     assert np.isnan(plane.data[0].z[0][0])  # outside
     assert list(plane.data[-1].text) == ["1", "2"]
+
+
+def test_what_is_no_image_is_not_spoken_of_as_one():
+    run = checkpoint.open_run(ROOT / "checkpoints" / "digits-2d")
+    words = wording.of(VECTOR)
+    calibration = measures.residuals(2 * np.random.default_rng(0).normal(size=10_000))
+    metrics = rows([100, 60, 50, 49.9], [100, 60, 50, 40])
+    embedding = run.load_embedding()
+    measured = diagnosis.measure(
+        *(embedding, None, None, None, calibration, 90.0, 1.0), metrics, words=words
+    )
+    told = diagnosis.diagnose(measured).paragraph
+    for part in ("nats of KL per point", "against one mean vector", "Features scatter 2.0"):
+        assert part in told
+    assert "Held-out points cost 9.9 nats more" in told
+    assert not re.search("image|pixel|binarised", told, re.IGNORECASE)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
 from sklearn.manifold import trustworthiness
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from vae.analysis.measures import neighbourhood
+from vae.analysis.measures import beside_pca, neighbourhood
 from vae.data import catalogue
 
 
@@ -29,6 +30,17 @@ def test_the_images_themselves_are_their_best_map_and_noise_is_none():
     found = neighbourhood(noise, labels, images)
     assert found.knn_accuracy < 0.2
     assert found.trustworthiness < 0.6
+
+
+def test_a_number_that_is_missing_counts_as_the_mean_of_its_column():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(60, 1, 1, 4)), rng.integers(0, 2, 60)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    filled = SimpleImputer().fit_transform(x.reshape(60, 4))
+    mu = filled[:, :2] + 0.1 * rng.normal(size=(60, 2))
+    assert neighbourhood(mu, labels, x) == neighbourhood(mu, labels, filled)
+    components = PCA(2, svd_solver="full").fit_transform(filled)
+    assert np.allclose(beside_pca(mu, labels, x).components, components)
 
 
 def test_too_few_points_are_told():

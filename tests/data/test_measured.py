@@ -1,11 +1,15 @@
 """Wine, breast cancer, diabetes and the waves, against their sources."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import sklearn.datasets
 import torch
 
+from vae.analysis import prior
 from vae.config import IMAGE, SERIES, VECTOR, ModelConfig
+from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.dataset import DatasetError
 from vae.features import Feature, as_measured
@@ -81,6 +85,17 @@ def test_data_of_other_columns_or_of_another_kind_are_told():
         catalogue.load("wine").read_by(digits)
     assert catalogue.names_for(config_of("wine")) == ["wine"]
     assert catalogue.names_for(digits) == ["digits"]
+
+
+def test_what_a_model_of_vectors_draws_itself_can_be_looked_at():
+    model = VAE(config_of("wine", hidden=(8,)))
+    drawn = prior.drawn(model, "drawn")
+    source = catalogue.give("drawn", drawn)
+    assert (source.kind, source.features) == (VECTOR, model.config.features)
+    assert torch.equal(catalogue.load("drawn").images, drawn.images)
+    bytes_ = dataclasses.replace(drawn, images=drawn.images.to(torch.uint8))
+    with pytest.raises(DatasetError, match="must be float32 of shape"):
+        catalogue.give("drawn", bytes_)
 
 
 def test_no_numbers_are_drawn_as_pixels():

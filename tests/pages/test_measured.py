@@ -6,16 +6,19 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from google.protobuf.message import Message
 from streamlit.proto.BidiComponent_pb2 import BidiComponent
 from streamlit.testing.v1 import AppTest
 
 from vae.config import ModelConfig
-from vae.data import catalogue
+from vae.data import catalogue, own
 from vae.features import Feature
 from vae.live import export
 from vae.runs import checkpoint, queue
@@ -29,7 +32,6 @@ NOUN = re.compile(
 )
 # What is of images whatever is shown: ways to others, and help that says what is of which kind.
 OF_IMAGES = (
-    "Use your own images",
     "Of a pixel, given z: ",
     "over MNIST, the encoder reading pixels",
     "Eight by eight pixels will do",
@@ -43,10 +45,46 @@ def no_worker(monkeypatch) -> None:
     monkeypatch.setattr(queue, "start_worker", lambda folder: None)
 
 
-@pytest.fixture(params=["wine", "waves"])
-def name(request) -> str:
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """A data folder with a table of one's own: every kind of feature, and a tenth of it missing."""
+    rng = np.random.default_rng(0)
+    n = 200
+    table = pd.DataFrame(
+        {
+            "length": rng.normal(size=n),
+            "mass": np.exp(2 * rng.normal(size=n)),
+            "is red": rng.integers(0, 2, n),
+            "eggs": rng.poisson(3, n),
+        }
+    ).astype(float)
+    table = table.mask(rng.random(table.shape) < 0.1).assign(species=rng.choice(list("ab"), n))
+    found = tmp_path_factory.mktemp("data")
+    table.to_csv(found / "table.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAE_DATA", str(found))
+        own.add_table(own.plan(found / "table.csv", label="species"), "birds")
+    return found
+
+
+@pytest.fixture(params=["wine", "waves", "birds"])
+def name(request, folder, monkeypatch) -> str:
     """Of the data."""
+    if request.param == "birds":
+        monkeypatch.setenv("VAE_DATA", str(folder))
     return request.param
+
+
+@pytest.fixture
+def x(name) -> str:
+    """What a point is."""
+    return "series" if name == "waves" else "vector"
+
+
+@pytest.fixture
+def numbers(name) -> str:
+    """What it consists of."""
+    return "steps" if name == "waves" else "features"
 
 
 @pytest.fixture
@@ -54,7 +92,8 @@ def runs(checkpoints, tiny_run, name) -> list[checkpoint.Run]:
     """Two small models of the data, which differ in their seed, and one of the digits."""
     source = catalogue.describe(name)
     data = {"image_shape": source.image_shape, "kind": source.kind, "features": source.features}
-    more = {"dataset": name, "likelihood": "gaussian", "epochs": 3}
+    likelihood = "mixed" if name == "birds" else "gaussian"
+    more = {"dataset": name, "likelihood": likelihood, "epochs": 3}
     tiny_run(checkpoints / "other")
     return [
         tiny_run(checkpoints / run, **data, **more, seed=seed)
@@ -154,9 +193,9 @@ def test_points_before_and_after_log_px(opened):
     speaks_of_points(app.run(), "In nats per point. log p(x): exact, by quadrature")
 
 
-def test_traverse(opened, name):
+def test_traverse(opened, numbers):
     app = opened("traverse")
-    speaks_of_points(app, "feature" if name == "wine" else "step", "KL per point")
+    speaks_of_points(app, f"moves a {numbers[:-1]}", "KL per point")
     for kind in ("point", "posterior", "data"):
         app.segmented_control(key="values").set_value(kind).run()
         speaks_of_points(app)
@@ -165,10 +204,9 @@ def test_traverse(opened, name):
         speaks_of_points(app)
 
 
-def test_inference(opened, name):
+def test_inference(opened, x):
     app = opened("inference")
-    x = {"wine": "the vector x", "waves": "the series x"}[name]
-    speaks_of_points(app, "does the model find this point?", "nats per point", x)
+    speaks_of_points(app, "does the model find this point?", "nats per point", f"the {x} x")
     for section in ("Monte Carlo", "Gradients", "The whole set"):
         app.segmented_control(key="section").set_value(section).run()
         speaks_of_points(app)
@@ -177,9 +215,8 @@ def test_inference(opened, name):
     speaks_of_points(app.run(), "gap, nats per point")
 
 
-def test_diagnose(opened, name):
+def test_diagnose(opened, numbers, name):
     app = opened("diagnose")
-    numbers = {"wine": "features", "waves": "steps"}[name]
     for check, sentence in {
         "Units": "",
         "Aggregate posterior": "nats per point",
@@ -190,11 +227,13 @@ def test_diagnose(opened, name):
     }.items():
         app.segmented_control(key="check").set_value(check).run()
         speaks_of_points(app, sentence)
+        if check == "Neighbours":
+            filled = [c for c in app.caption if "missing counts as its feature's mean" in c.value]
+            assert bool(filled) == (name == "birds")
 
 
-def test_compare(opened, name):
+def test_compare(opened, x):
     app = opened("compare")
-    x = {"wine": "vector", "waves": "series"}[name]
     speaks_of_points(app, " points, 10,000 bootstrap resamples", f"One point is one {x} in both")
     for section in ("Classes", "Dimensions", "Worst and best", "Rate and distortion", "Settings"):
         app.segmented_control(key="compared").set_value(section).run()
@@ -208,7 +247,10 @@ def test_compare_says_what_data_the_others_are_of(opened, checkpoints, name):
     assert "images of 8 × 8" in picker.help  # of digits
     app.session_state["run"] = "other"
     app.run()
-    size = {"wine": "vectors of 13 features", "waves": "series of 128 steps"}[name]
+    size = {
+        **{"wine": "vectors of 13 features", "waves": "series of 128 steps"},
+        "birds": "vectors of 4 features",
+    }[name]
     assert size in "\n".join(caption.value for caption in app.caption)
 
 
@@ -222,9 +264,8 @@ def test_train(opened):
     speaks_of_points(app, "points/s", "nats per point")
 
 
-def test_a_point_that_is_not_at_hand(opened, name, monkeypatch):
+def test_a_point_that_is_not_at_hand(opened, x, monkeypatch):
     monkeypatch.setattr("vae.ui.results.loaded.at_hand", lambda *_: (None, "it was deleted"))
-    x = {"wine": "vector", "waves": "series"}[name]
     for page in PAGES[:-1]:
         app = opened(page)
         speaks_of_points(app)
@@ -255,7 +296,7 @@ def test_a_vector_of_which_no_data_are_known_is_offered_none_that_are_resized(mo
 
 
 def test_the_command_line_and_the_export(vae, runs):
-    code, out, err = vae("evaluate", runs[0].path, "--exact")
+    code, out, err = vae("evaluate", runs[0].path, "--exact", "--neighbours")
     assert code == 0, err
     assert not of_images([out])
     shown = export.of_run(runs[0])

@@ -6,7 +6,7 @@ from vae.analysis.embedding import Embedding
 from vae.analysis.traversal import by_kl
 from vae.wording import IMAGES, Words
 
-NEIGHBOURS = 20
+NEIGHBOURS, LEAST_NEIGHBOURS = 20, 5  # fewer than 20 where they were over a tenth of the points
 MOSTLY = 0.6  # of them are of one class: the point lies among its points
 _SHORT = 2  # characters: classes called so are spoken of as "a 4", "the 0s"
 
@@ -33,7 +33,8 @@ def _among(embedding: Embedding, index: int) -> str:
         return f"Point {index:,}, whose μ is not finite, "
     distance = np.square(mu - mu[index]).sum(1)
     nearest = np.argsort(distance, kind="stable")
-    nearest = nearest[nearest != index][:NEIGHBOURS]
+    n = min(NEIGHBOURS, max(LEAST_NEIGHBOURS, len(mu) // 10))
+    nearest = nearest[nearest != index][:n]
     if not (_has_classes(embedding) and len(nearest)):
         return f"Point {index:,} "
     counts = np.bincount(labels[nearest], minlength=len(names))

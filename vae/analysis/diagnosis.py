@@ -221,11 +221,12 @@ def _training(m: Measurements) -> Iterator[Finding]:
     excess = (last - fitted) / gained
     if excess > SLIGHTLY_OVERFITTED:
         strong = excess > OVERFITTED
+        binarised = "binarised input " * (m.words.kind == IMAGE)
         yield Finding(
             WARNING if strong else NOTE,
             f"Held-out {m.words.points} cost {last - fitted:.1f} nats more than those it was "
             f"trained on: it has {'' if strong else 'slightly '}overfitted.",
-            "A smaller network, more data, binarised input or fewer epochs would help.",
+            f"A smaller network, more data, {binarised}or fewer epochs would help.",
         )
     if last - best["neg_elbo"] > PAST_BEST * gained:
         yield Finding(

@@ -46,7 +46,8 @@ def neighbourhood(
     Args:
         mu: where the points lie, shape (N, D).
         labels: shape (N,).
-        images: any numbers, shape (N, ...); their distance is Euclidean.
+        images: any numbers, shape (N, ...); their distance is Euclidean. One that is missing (NaN)
+            counts as the mean of the other points'.
         k: neighbours that vote.
         n_neighbours: whose trustworthiness is asked.
 
@@ -60,11 +61,21 @@ def neighbourhood(
     others = NearestNeighbors(n_neighbors=k).fit(mu).kneighbors(return_distance=False)
     votes = labels[others]  # (N, k)
     winners = np.array([np.bincount(row).argmax() for row in votes])
-    flat = images.reshape(N, -1).astype(np.float32)
+    flat = _filled(images).astype(np.float32)
     return Neighbourhood(
         float((winners == labels).mean()),
         float(trustworthiness(flat, mu, n_neighbors=n_neighbours)),
     )
+
+
+def _filled(x: np.ndarray) -> np.ndarray:
+    """Points as rows, float64, (N, n): what is missing has the mean of its column."""
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    missing = np.isnan(flat)
+    if not missing.any():
+        return flat
+    means = np.where(missing, 0, flat).sum(0) / np.maximum((~missing).sum(0), 1)
+    return np.where(missing, means, flat)
 
 
 class Map(NamedTuple):
@@ -107,7 +118,7 @@ def beside_pca(
     Args:
         mu: shape (N, D).
         labels: shape (N,).
-        images: any numbers, shape (N, ...).
+        images: as there.
         most: points that are looked at, at most: work and memory grow with their square.
         seed: of their choice.
 
@@ -117,7 +128,7 @@ def beside_pca(
     N, D = mu.shape
     rows = np.sort(np.random.default_rng(seed).permutation(N)[:most])
     mu, labels, images = mu[rows], labels[rows], images[rows]
-    flat = images.reshape(len(rows), -1).astype(np.float64)
+    flat = _filled(images)
     components = PCA(min(D, *flat.shape), svd_solver="full", random_state=0).fit_transform(flat)
     return MapsCompared(
         model=_map(mu, labels, images),

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vae import wording
 from vae.config import IMAGE, SERIES, ForeignModel, ModelConfig
 from vae.core.likelihood import Likelihood, likelihood_of
 from vae.errors import UserError
@@ -156,9 +157,10 @@ class VAE(nn.Module):
         Of a model on the meta device nothing is allocated.
         """
         if self.footprint > MAX_FOOTPRINT:
+            words = wording.of(self.config.kind)
             raise UserError(
-                f"its layers make {self.footprint:,} numbers of one image; at most "
-                f"{MAX_FOOTPRINT:,}, so take fewer or narrower layers, or smaller images"
+                f"its layers make {self.footprint:,} numbers of one {words.point}; at most "
+                f"{MAX_FOOTPRINT:,}, so take fewer or narrower layers, or smaller {words.points}"
             )
 
     def given(self, label: int | Tensor) -> "VAE":
@@ -200,8 +202,9 @@ class VAE(nn.Module):
         """
         self._check_no_condition()
         if tuple(x.shape[1:]) != self.config.image_shape:
+            points = wording.of(self.config.kind).points
             raise UserError(
-                f"the images are {_size(x.shape[1:])}, but this model reads "
+                f"the {points} are {_size(x.shape[1:])}, but this model reads "
                 f"{_size(self.config.image_shape)} (channels x height x width)"
             )
         return self.encoder(x)

@@ -106,7 +106,8 @@ def give(
 
     Args:
         name: as in `check_own_name`; one that was given before is another one from then on.
-        test: the held-out images, uint8, shape (N, C, H, W), and their labels.
+        test: the held-out images, uint8, shape (N, C, H, W), and their labels; vectors and series
+            are float32, as the model reads them.
         train: those it was trained on, of the same shape and classes; None: there are none here.
         note: what they are.
         listed: whether `names` has it; of others the last few that were given are kept.
@@ -123,11 +124,15 @@ def give(
         )
     for data in filter(None, [test, train]):
         shape = tuple(data.images.shape)
-        usable = len(shape) == 4 and shape[1] in (1, 3) and min(shape) > 0
-        if not usable or data.images.dtype != torch.uint8 or shape[1:] != test.image_shape:
+        usable = len(shape) == 4 and (shape[1] in (1, 3) or data.kind != IMAGE) and min(shape) > 0
+        dtype, wanted = (
+            (torch.uint8, "uint8 of shape (N, 1 or 3, H, W)")
+            if data.kind == IMAGE
+            else (torch.float32, "float32 of shape (N, 1, 1, features) or (N, C, 1, length)")
+        )
+        if not usable or data.images.dtype != dtype or shape[1:] != test.image_shape:
             raise DatasetError(
-                f"images (={data.images.dtype} {shape}) must be uint8 of shape (N, 1 or 3, H, W), "
-                "the same in both splits"
+                f"images (={data.images.dtype} {shape}) must be {wanted}, the same in both splits"
             )
         n_classes = len(data.class_names)
         fits = tuple(data.labels.shape) == shape[:1] and data.class_names == test.class_names
@@ -161,6 +166,8 @@ def give(
         fingerprint=hashlib.sha256(repr(contents).encode()).hexdigest(),
         n_classes=len(test.class_names),
         is_given=True,
+        kind=test.kind,
+        find_features=lambda: test.features,
         is_listed=listed,
     )
     unlisted = [known for known, source in _GIVEN.items() if not source.is_listed]

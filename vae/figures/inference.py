@@ -230,7 +230,8 @@ def equation_8(
             start = 0.0
             for name, (value, colour) in pieces.items():
                 begin = max(start, low) if row == 2 else start
-                width = max(start + value - begin, 0.0)
+                # A density above 1 costs less than nothing: its bar goes to the left.
+                width = value if row == 1 else max(start + value - begin, 0.0)
                 figure.add_bar(
                     x=[width],
                     base=[begin],

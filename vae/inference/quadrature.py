@@ -328,7 +328,7 @@ class _Refinement:
         if not torch.isfinite(top).all():
             raise UserError(
                 f"log p(x|z) is finite at none of the {len(z):,} latent points that were decoded; "
-                "the model cannot explain the image at all"
+                f"the model cannot explain the {self.model.config.kind} at all"
             )
         field = log_joint.reshape(B, *[side] * D)
         slope, curvature = torch.zeros_like(field), []

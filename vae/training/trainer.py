@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vae import wording
 from vae.config import EVIDENCE, TrainConfig
 from vae.core import gaussian
 from vae.core.lattice import lattice
@@ -116,7 +117,8 @@ class Trainer:
         if not isinstance(device, torch.device):
             device = choose_device(device)
         if not len(train_images) or not len(test_images):
-            raise UserError("training needs at least one training and one held-out image")
+            point = wording.of(model.config.kind).point
+            raise UserError(f"training needs at least one training and one held-out {point}")
         check_objective(model.config, config, len(train_images))
         self.config, self.device = config, device
         self.model = model.to(device)
@@ -385,7 +387,7 @@ def _labels(
     Raises:
         UserError: they are not there, or a condition has no such class.
     """
-    n = model.config.n_classes
+    n, points = model.config.n_classes, wording.of(model.config.kind).points
     if not n:
         train, test = (
             torch.zeros(len(images), dtype=torch.int64) for images in (train_images, test_images)
@@ -400,7 +402,7 @@ def _labels(
         if len(of_split) != len(images) or of_split.min() < 0 or of_split.max() >= n:
             raise UserError(
                 f"{len(of_split):,} labels from {int(of_split.min())} to {int(of_split.max())} "
-                f"must be one for each of {len(images):,} images, from 0 to {n - 1}"
+                f"must be one for each of {len(images):,} {points}, from 0 to {n - 1}"
             )
     return labels
 

@@ -174,7 +174,7 @@ def _reason_against(first: AnyRun, other: AnyRun) -> str:
         (run.model_config.kind, run.model_config.image_shape) for run in (other, first)
     )
     if (kind, shape) != (own_kind, own):
-        is_clear = shape[0] == own[0] or kind != IMAGE
+        is_clear = shape[0] == own[0] or {kind, own_kind} != {IMAGE}
         colour = "" if is_clear else "grey " if shape[0] == 1 else "colour "
         return f"{colour}{wording.size(kind, shape)}"
     trained_on = [run.train_config.dataset.removesuffix(BINARISED) for run in (first, other)]

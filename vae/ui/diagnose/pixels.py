@@ -82,6 +82,7 @@ def neighbours(view: View, measured: Measurements) -> None:
     if view.images is None:
         point.missing_image(view)
         return
+    x = view.images.images
     found, embedding = diagnosis.maps(view), measured.embedding
     D, names = embedding.latent_dim, dimension_names(measured)
     left, right = charts.columns()
@@ -125,4 +126,9 @@ def neighbours(view: View, measured: Measurements) -> None:
             "Trustworthiness (Venna & Kaski, 2001): whether 12 neighbours on the map are near in "
             f"{view.words.numbers}. Silhouette (Rousseeuw, 1987): of the labels, which the model "
             "has never seen."
+            + (
+                f" A value that is missing counts as its {view.words.number}'s mean."
+                if x.is_floating_point() and bool(x.isnan().any())
+                else ""
+            )
         )
