@@ -65,7 +65,7 @@ def vector(
     figure.add_trace(nats, 1, 2)
     plain_layout(figure, 90 + _ROW * len(order), "standardised", "")
     figure.update_yaxes(automargin=True, tickfont={"size": 12}, showgrid=True)
-    figure.update_xaxes(title_text="nats per feature", row=1, col=2)
+    figure.update_xaxes(title_text="nats", row=1, col=2)
     return theme.legend_above(figure)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vae.config import ForeignModel, ModelConfig
 from vae.core.likelihood import Likelihood
+from vae.features import READINGS
 from vae.formats.wording import nats
 
 BERNOULLI = "Bernoulli on logits: the final sigmoid is part of it"
@@ -104,7 +105,9 @@ class Card:
             "network": self.network,
             "latent": f"k = {self.latent_dim}",
             ("gives" if self.no_encoder else "reads"): (
-                f"{'x'.join(map(str, self.image_shape))}, pixels in {self.pixels}"
+                f"{self.image_shape[2]} numbers, {self.pixels}"
+                if self.pixels in READINGS
+                else f"{'x'.join(map(str, self.image_shape))}, pixels in {self.pixels}"
             ),
             "p(x|z)": self.likelihood,
             "trained with": self.trained_with,

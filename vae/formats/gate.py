@@ -390,8 +390,9 @@ class _Search:
                 if ours < math.inf
                 else "gives no finite numbers"
             )
+            points, point = ("vectors", "vector") if sample.vectors else ("images", "image")
             yield (
-                f"On {len(sample.x)} of these images the model {cost}, and one constant image "
+                f"On {len(sample.x)} of these {points} the model {cost}, and one constant {point} "
                 f"for all costs {sample.constant + sample.floor:.1f}: it was trained on other "
                 "data, or the file is meant otherwise."
             )
