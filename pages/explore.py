@@ -63,7 +63,7 @@ def whole_map(view: View, axes: Projection | Layout, index: int, is_live: bool) 
     if isinstance(axes, Layout):
         st.caption(_of_layout(view, axes, is_live))
     else:
-        words.caption("map_words", *_of_plane(view, is_live))
+        words.caption("map_words", *_of_plane(view, is_live), kind=view.words.kind)
     charts.thinned(figure)
     group(view)
 

@@ -1,5 +1,6 @@
 """A teacher gives a view to the class; a phone has it, and the server may go."""
 
+import pytest
 from browser.driver import Map, Panel, settled
 from browser.server import Server
 from playwright.sync_api import Page, expect
@@ -33,6 +34,7 @@ def touch_drag(page: Page, start: tuple[float, float], by: tuple[float, float]) 
         page.wait_for_timeout(30)
 
 
+@pytest.mark.slow
 def test_a_phone_needs_the_server_no_more_once_it_has_the_page(new_page, server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("class") / "checkpoints"
     folder.symlink_to(server.checkpoints)

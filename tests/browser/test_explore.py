@@ -119,6 +119,7 @@ def test_a_lasso_chooses_a_group_that_points_can_list(new_page):
     expect(page.get_by_label("Page, 1 to 4")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_zoom_the_hidden_class_and_the_lasso_survive_another_colour(new_page):
     page = new_page("/?run=digits-2d")
     shown = Map(page)

@@ -51,6 +51,7 @@ def mark(page: Page, name: str) -> Locator:
     return page.locator(f".elbo-map .elbo-{name}").last
 
 
+@pytest.mark.slow
 def test_a_layout_is_chosen_hovered_clicked_and_left_again(new_page, model, embedding):
     page = new_page("/?run=three")
     Map(page)

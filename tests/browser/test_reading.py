@@ -19,6 +19,7 @@ def opened(new_page, file: Path) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_a_decoder_alone_gives_a_map_and_answers_the_hand(new_page, model, tmp_path):
     state = {name: t for name, t in strangers.state_dict().items() if name.startswith("dec")}
     torch.save(state, tmp_path / "half.pt")

@@ -68,6 +68,7 @@ def test_what_is_on_the_stage_is_large_and_the_hand_reaches_it(new_page, width, 
     panel.rest()
 
 
+@pytest.mark.slow
 def test_stops_are_added_followed_renamed_saved_and_loaded(new_page, tmp_path):
     page = new_page("/?run=digits-2d&point=100")
     Map(page)

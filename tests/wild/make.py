@@ -25,13 +25,15 @@ if __name__ == "__main__":
     here = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(here), str(here.parent)]
 
-from wild import files, layouts, onnx_files, training
+from wild import files, layouts, onnx_files, tables, training
 from wild.layouts import Layout
 from wild.networks import Author, Recipe
 from wild.recipes import RECIPES
 from wild.training import Length
 from wild.variants import VARIANTS
 from wild.variants_in_files import IN_FILES, OTHERS
+
+from vae.data.dataset import Dataset
 
 EXPECTED, ARRAYS = "expected.json", "arrays.safetensors"
 # What a refusal must speak of, by what the file is.
@@ -107,7 +109,7 @@ def _expect(layout: Layout, author: Author, folder: Path) -> dict[str, Any]:
     shared.mkdir(exist_ok=True)
     of_images = shared / f"{recipe.dataset}-{'x'.join(map(str, recipe.shape))}.safetensors"
     if not of_images.exists():
-        save_file({"images": images.images, "labels": images.labels}, of_images)
+        save_file(_shown(recipe, images), of_images)
     save_file(arrays, folder / ARRAYS)
     found: dict[str, Any] = {
         "expect": "decoder" if layout.kind == "decoder only" else "right",
@@ -126,6 +128,15 @@ def _expect(layout: Layout, author: Author, folder: Path) -> dict[str, Any]:
         "constant": training.constant(author),
     }
     return found | values
+
+
+def _shown(recipe: Recipe, images: Dataset) -> dict[str, Tensor]:
+    """What a file is shown on: images, or a table with what is known of its columns."""
+    if not recipe.dataset.startswith("table"):
+        return {"images": images.images, "labels": images.labels}
+    table = tables.table(recipe.shape[2], "test")
+    columns = torch.tensor([[f.mean, f.scale, f.low, f.high] for f in table.features])
+    return {"images": table.images, "labels": table.labels, "columns": columns}
 
 
 def kind_of(layout: Layout) -> str:

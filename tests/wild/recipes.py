@@ -1,5 +1,6 @@
 """What the code of each public file of an image model does, by the id of its layout."""
 
+from wild import tables
 from wild.networks import Recipe
 
 _EXAMPLES = Recipe("fc1 relu", "fc21", "fc22", "fc3 relu fc4")
@@ -214,4 +215,5 @@ RECIPES = {
         meaning="sigma",
         unused=("gen_std.0",),
     ),
+    **tables.RECIPES,
 }

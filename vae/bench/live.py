@@ -26,10 +26,11 @@ import numpy as np
 import torch
 
 from vae.analysis.embedding import Embedding
-from vae.config import ModelConfig, TrainConfig
+from vae.config import SERIES, VECTOR, ModelConfig, TrainConfig
 from vae.core import gaussian
 from vae.core.model import VAE
 from vae.errors import UserError
+from vae.features import Feature
 from vae.runs import checkpoint
 from vae.runs.checkpoint import Run
 
@@ -43,6 +44,20 @@ _UNTRAINED = {
     "conv 28x28": ModelConfig((1, 28, 28), family="conv", hidden=(32, 64)),
     "conv 64x64x3": ModelConfig((3, 64, 64), family="conv", hidden=(32, 64, 128)),
     "conv 128x128x3": ModelConfig((3, 128, 128), family="conv", hidden=(32, 64, 128, 256, 512)),
+    "500 features": ModelConfig(
+        (1, 1, 500),
+        likelihood="mixed",
+        kind=VECTOR,
+        features=tuple(Feature(f"feature {i}") for i in range(500)),
+    ),
+    "series of 1000": ModelConfig(
+        (1, 1, 1000),
+        family="conv",
+        hidden=(32, 64, 64),
+        likelihood="gaussian",
+        kind=SERIES,
+        features=(Feature("x"),),
+    ),
 }
 CHROMIUM_OPTIONS = [
     "--no-sandbox",  # containers, and CI as root
@@ -82,7 +97,7 @@ _COLUMNS = {
 
 
 def main(as_json: bool) -> None:
-    """Measures every shipped checkpoint and two convolutional networks; prints a row for each.
+    """Measures every shipped checkpoint and some networks that do not ship; prints a row for each.
 
     Raises:
         UserError: Playwright or a Chromium is missing.

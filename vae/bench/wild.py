@@ -19,10 +19,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from torch import Tensor
 
 from vae import formats
+from vae.config import VECTOR
 from vae.data.dataset import Dataset, to_unit
 from vae.errors import UserError
+from vae.features import REAL, Feature
 from vae.formats import ForeignRun, gate
 from vae.formats.card import ASSUMED, Choices, Fact
 from vae.formats.containers.tensors import sha256
@@ -196,6 +199,9 @@ def _offers(
 def _apart(run: ForeignRun, images: Dataset, known: Mapping[str, Any]) -> str:
     """Which numbers are more than 1 % from what they should be; "" if none is."""
     model = run.load_model()
+    is_table = images.kind == VECTOR
+    if is_table and images.image_shape == tuple(model.config.image_shape):
+        images = images.read_by(model.config)
     x = to_unit(images.images)
     if bool(model.config.n_classes) != bool(known["n_classes"]):
         return f"{model.config.n_classes} classes instead of {known['n_classes']}"
@@ -205,12 +211,19 @@ def _apart(run: ForeignRun, images: Dataset, known: Mapping[str, Any]) -> str:
     mu, logvar = model.encode(x)
     mean = model.likelihood.mean(model.decode(mu))
     kl = 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(1)
+    if is_table:  # in units of each column's variance
+        error = ((mean - x).square() / x.var(0)).flatten(1).sum(1)
+        return _said_apart({"kl": kl, "squared": error}, known)
     nll = F.binary_cross_entropy(mean.clamp(_EPS, 1 - _EPS), x, reduction="none")
     values = {
         "kl": kl,
         "nll": nll.flatten(1).sum(1),
         "squared": (mean - x).square().flatten(1).sum(1),
     }
+    return _said_apart(values, known)
+
+
+def _said_apart(values: Mapping[str, Tensor], known: Mapping[str, Any]) -> str:
     found = {name: value.mean().item() for name, value in values.items()}
     wrong = [
         f"{name} {value:.2f} instead of {known[name]:.2f}"
@@ -240,7 +253,12 @@ def _images(place: Path, known: Mapping[str, Any]) -> Dataset | None:
         return None
     arrays = load_file(place / known["images"])
     names = tuple(map(str, range(10)))
-    return Dataset(known["dataset"], "test", arrays["images"], arrays["labels"], names)
+    more: dict[str, Any] = {}
+    if "columns" in arrays:
+        told = enumerate(arrays["columns"].tolist())
+        features = tuple(Feature(f"x{i}", REAL, "", *numbers) for i, numbers in told)
+        more = {"kind": VECTOR, "features": features}
+    return Dataset(known["dataset"], "test", arrays["images"], arrays["labels"], names, **more)
 
 
 def _random_images(run: ForeignRun) -> Dataset:

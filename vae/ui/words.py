@@ -2,6 +2,7 @@
 
 from streamlit.components.v2 import component
 
+from vae.config import IMAGE
 from vae.lessons.glossary import GLOSSARY
 from vae.live import source
 
@@ -14,6 +15,9 @@ def of(name: str, text: str = "") -> dict[str, str]:
     return {"name": name, "text": text or name}
 
 
-def caption(key: str, *parts: str | dict[str, str]) -> None:
-    """Text in which some parts are words, of `of`; text is shown as it is, never as markup."""
-    _component(key=key, data=list(parts))
+def caption(key: str, *parts: str | dict[str, str], kind: str = IMAGE) -> None:
+    """Text in which some parts are words, of `of`; text is shown as it is, never as markup.
+
+    What the words mean is said of data of that kind, of `config.DATA_KINDS`.
+    """
+    _component(key=key, data={"parts": list(parts), "kind": kind})

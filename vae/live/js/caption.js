@@ -11,11 +11,12 @@ const captions = new WeakMap();
 /**
  * What Streamlit calls at each rerun.
  *
- * @param {{data: (string | Dotted)[], parentElement: HTMLElement | ShadowRoot}} mounted
+ * @param {{data: {parts: (string | Dotted)[], kind: string}, parentElement: HTMLElement | ShadowRoot}} mounted
  */
 export default function mount({ data, parentElement }) {
   const words = new Words(true);
-  const parts = data.map((part) => (typeof part === "string" ? part : words.of(part.name, part.text)));
+  words.kind = data.kind;
+  const parts = data.parts.map((part) => (typeof part === "string" ? part : words.of(part.name, part.text)));
   const made = el("div", { class: "captioned" }, el("p", { class: "caption" }, ...parts), words.note);
   made.addEventListener("keydown", ({ key }) => key === "Escape" && words.hide());
   captions.get(parentElement)?.remove();

@@ -130,6 +130,23 @@ export class Look {
   }
 }
 
+/**
+ * A sentence that was written of images, for what one point is: of vectors and series the same.
+ *
+ * @param {string} text
+ * @param {string} kind
+ */
+export function spoken(text, kind) {
+  if (kind === "image") return text;
+  const many = kind === "series" ? kind : `${kind}s`;
+  return text
+    .replace(/\ban image\b/g, `a ${kind}`)
+    .replace(/\bimages\b/g, many)
+    .replace(/\bImage\b|\bimage\b/g, kind)
+    .replace(/^The (\w+), as numbers between 0 and 1/, "The $1, as numbers")
+    .replace(/\bpixel(s?)\b/g, "number$1");
+}
+
 /** Where a value of the axis lies between top and bottom. @param {number} value @param {number} y @param {number} h */
 export function placeOf(value, y, h) {
   return y + h * (0.5 - Math.min(Math.max(value, -PLOT_REACH), PLOT_REACH) / (2 * PLOT_REACH));

@@ -16,7 +16,7 @@ export class Best {
     /** @type {{x: Float32Array | null, q: Q, touches: number | null} | null} */
     this.found = null; // touches: when it was asked for, until q has gone there
     this.seen = ""; // id of the answer that was taken last
-    this.button = button("Best q", () => this.ask(), { title: "search the best mu and sigma for this image" });
+    this.button = button("Best q", () => this.ask(), { title: "search the best mu and sigma for this x" });
     this.button.hidden = !shared.host.can("best");
   }
 

@@ -1,4 +1,5 @@
 import { button, el } from "../dom.js";
+import { spoken } from "../look.js";
 
 /**
  * @import { Shared } from "../types.d.ts"
@@ -38,6 +39,7 @@ export class Coach {
   /** @param {Shared} shared */
   constructor(shared) {
     this.selection = shared.selection;
+    this.scene = shared.scene;
     this.at = GESTURES.length;
     this.since = 0;
     this.start = { mu: "", sigma: "" };
@@ -47,7 +49,7 @@ export class Coach {
     const close = button("Close", () => this.show(GESTURES.length));
     this.element = el("div", { class: "coach", hidden: "" }, this.text);
     this.element.append(el("div", { class: "bar" }, this.count, el("span", { class: "spring" }), this.next, close));
-    this.button = button("?", () => this.show(0), { title: "what can be done here, in five steps" });
+    this.button = button("?", () => this.show(0), { title: "what can be done here, step by step" });
     this.button.ariaLabel = "What can be done here";
     this.button.hidden = !shared.host.can("drawn");
     this.isNew = !this.button.hidden && !wasSeen();
@@ -60,10 +62,20 @@ export class Coach {
     this.show(0);
   }
 
+  /** Nobody draws a vector. */
+  get steps() {
+    return this.kind === "vector" ? GESTURES.slice(0, -1) : GESTURES;
+  }
+
+  get kind() {
+    return this.scene.model?.look.kind ?? "image";
+  }
+
   /** @param {number} step */
   show(step) {
+    const { steps } = this;
     this.at = step;
-    this.element.hidden = step >= GESTURES.length;
+    this.element.hidden = step >= steps.length;
     if (this.element.hidden) {
       remember();
       return;
@@ -71,9 +83,9 @@ export class Coach {
     const { q } = this.selection;
     this.start = { mu: String(q.mu), sigma: String(q.sigma) };
     this.since = performance.now();
-    this.text.textContent = GESTURES[step].text;
-    this.count.textContent = `${step + 1} of ${GESTURES.length}`;
-    this.next.textContent = step + 1 < GESTURES.length ? "Next" : "Done";
+    this.text.textContent = spoken(steps[step].text, this.kind);
+    this.count.textContent = `${step + 1} of ${steps.length}`;
+    this.next.textContent = step + 1 < steps.length ? "Next" : "Done";
   }
 
   /** Goes on once the step has been done and could be read. */

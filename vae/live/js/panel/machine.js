@@ -15,7 +15,7 @@ export class Machine {
   constructor(shared, drawing, rows, plot) {
     this.shared = shared;
     this.plot = plot;
-    this.given = new Picture("the chosen image x", "given");
+    this.given = new Picture("the chosen x", "given");
     this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.title = el("div", { class: "title" });
     this.givenText = el("figcaption", {}, "x");

@@ -190,6 +190,7 @@ export class Panel {
     this.kl = new Float64Array(model.D);
     this.bound.begin(model);
     this.plot.begin(model);
+    this.words.kind = model.look.kind;
     this.element.classList.toggle("measured", !model.look.isImage);
     this.selection.begin(model.D);
     this.tour.forget();

@@ -1,5 +1,6 @@
 import { GLOSSARY } from "../constants.js";
 import { el } from "../dom.js";
+import { spoken } from "../look.js";
 
 /**
  * @typedef {{sentence: string, equation: string, page: string}} Word
@@ -10,6 +11,7 @@ export class Words {
   /** @param {boolean} hasPages whether a page of the app can be opened from here */
   constructor(hasPages) {
     this.hasPages = hasPages;
+    this.kind = "image"; // what one point is
     this.note = el("div", { class: "note", role: "tooltip", id: "note", hidden: "" });
     /** @type {HTMLElement | null} */
     this.shown = null; // the word that it explains
@@ -37,7 +39,7 @@ export class Words {
   show(at, { sentence, equation, page }) {
     clearTimeout(this.leaving);
     this.shown = at;
-    this.note.replaceChildren(el("div", {}, sentence));
+    this.note.replaceChildren(el("div", {}, spoken(sentence, this.kind)));
     if (equation) this.note.append(el("div", { class: "equation" }, equation));
     if (page && this.hasPages) this.note.append(el("a", { href: page + location.search }, "Where it comes from"));
     this.note.hidden = false;
