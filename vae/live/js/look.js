@@ -19,6 +19,7 @@ export class Look {
     this.kind = /** @type {"image" | "series" | "vector"} */ (kind ?? "image");
     this.features = /** @type {Feature[]} */ (features ?? []);
     this.families = families;
+    this.placed = new Float32Array(this.features.length); // on the axis, while a vector is drawn
     const [, H, W] = this.shape;
     // Of a picture: of a plot only the proportions count.
     this.W = this.isImage ? W : ACROSS;
@@ -90,17 +91,20 @@ export class Look {
   lines(context, values, [x, y, w, h], colour, width) {
     const [C, , n] = this.shape;
     Object.assign(context, { strokeStyle: colour, lineWidth: width, lineJoin: "round" });
+    // Of several numbers in a pixel the least and the most are drawn.
+    const per = Math.max(1, Math.floor(n / Math.max(1, w)));
     for (let c = 0; c < C; c++) {
       context.setLineDash(c ? [3 * c * width, 2 * width] : []);
       context.beginPath();
       let isDown = false; // the pen leaves the paper where values are missing
-      for (let t = 0; t < n; t++) {
-        const value = values[c * n + t];
-        const at = [x + (w * (t + 0.5)) / n, placeOf(value, y, h)];
-        if (Number.isNaN(value)) isDown = false;
-        else if (isDown) context.lineTo(at[0], at[1]);
+      for (let t = 0; t < n; t += per) {
+        const [low, high] = rangeIn(values, c * n + t, c * n + Math.min(n, t + per));
+        const left = x + (w * (t + per / 2)) / n;
+        if (Number.isNaN(low)) isDown = false;
         else {
-          context.moveTo(at[0], at[1]);
+          if (isDown) context.lineTo(left, placeOf(low, y, h));
+          else context.moveTo(left, placeOf(low, y, h));
+          if (high > low || !isDown) context.lineTo(left, placeOf(high, y, h));
           isDown = true;
         }
       }
@@ -117,17 +121,30 @@ export class Look {
    */
   bars(context, values, [x, y, w, h], colour) {
     const n = this.features.length;
-    const wide = w / n;
+    const per = Math.max(1, Math.floor(n / Math.max(1, w)));
+    const wide = (w * per) / n;
     const gap = wide > 4 ? wide * 0.25 : 0;
+    const middle = y + h / 2;
     context.fillStyle = colour;
-    for (let i = 0; i < n; i++) {
-      const value = this.onAxis(values[i], i);
-      if (Number.isNaN(value)) continue;
-      const to = placeOf(value, y, h);
-      const from = y + h / 2;
-      context.fillRect(x + i * wide + gap / 2, Math.min(from, to), wide - gap, Math.max(1, Math.abs(to - from)));
+    for (let i = 0; i < n; i++) this.placed[i] = this.onAxis(values[i], i);
+    for (let i = 0; i < n; i += per) {
+      const [low, high] = rangeIn(this.placed, i, Math.min(n, i + per));
+      if (Number.isNaN(low)) continue;
+      const top = Math.min(middle, placeOf(high, y, h));
+      const tall = Math.max(middle, placeOf(low, y, h)) - top;
+      context.fillRect(x + (i / per) * wide + gap / 2, top, wide - gap, Math.max(1, tall));
     }
   }
+}
+
+/** The least and the most of some values, NaN where none is there. @param {Numbers} values @param {number} from @param {number} to */
+function rangeIn(values, from, to) {
+  let [low, high] = [Number.NaN, Number.NaN];
+  for (let i = from; i < to; i++) {
+    if (!(values[i] >= low)) low = Number.isNaN(values[i]) ? low : values[i];
+    if (!(values[i] <= high)) high = Number.isNaN(values[i]) ? high : values[i];
+  }
+  return [low, high];
 }
 
 /**

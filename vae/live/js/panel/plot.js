@@ -34,6 +34,8 @@ export class Plot {
     this.mean = this.cost = new Float32Array(0);
     this.range = this.coming = rangeOf(0); // of the samples' means, those that are shown and the next
     this.isMet = false;
+    this.height = 0; // on the screen, in pixels
+    this.font = this.ink = ""; // of the page: to ask for them takes as long as to draw
     /** @type {number[]} */
     this.order = [];
     /** @type {Float32Array | null} */
@@ -61,8 +63,17 @@ export class Plot {
     if (look.isImage) return false;
     const height = look.kind === "series" ? SERIES_HEIGHT : ROW * (this.rows + 1);
     const { canvas } = this.picture;
-    canvas.style.height = `${height}px`;
-    return this.picture.resize(canvas.clientWidth || 320, height);
+    if (height !== this.height) canvas.style.height = `${height}px`;
+    this.height = height;
+    const hasChanged = this.picture.resize(canvas.clientWidth || 320, height);
+    if (hasChanged || !this.font) this.takeStyle();
+    return hasChanged;
+  }
+
+  takeStyle() {
+    const { color, fontFamily } = getComputedStyle(this.picture.canvas);
+    this.ink = color;
+    this.font = fontFamily;
   }
 
   /** A sample of q. @param {number} s @param {Float32Array} raw @param {number} offset */
@@ -102,7 +113,7 @@ export class Plot {
     const { canvas } = this.picture;
     const context = contextOf(canvas);
     context.clearRect(0, 0, canvas.width, canvas.height);
-    const ratio = canvas.width / (canvas.clientWidth || canvas.width);
+    const ratio = canvas.height / (this.height || canvas.height);
     if (model.look.kind === "series") this.drawSeries(context, model.look, ratio);
     else this.drawRows(context, model.look, ratio);
     this.caption();
@@ -113,15 +124,21 @@ export class Plot {
     const { width, height } = this.picture.canvas;
     const [C, , n] = look.shape;
     const h = height * (1 - STRIP);
-    const atX = (/** @type {number} */ t) => (width * (t + 0.5)) / n;
+    const per = Math.max(1, Math.floor(n / width)); // numbers in a pixel
+    const atX = (/** @type {number} */ t) => (width * (t + per / 2)) / n;
     context.fillStyle = PLOT_COLOURS.axis;
     context.globalAlpha = 0.3;
     context.fillRect(0, h / 2, width, ratio);
     context.fillStyle = PLOT_COLOURS.mean;
     for (let c = 0; c < C; c++) {
       context.beginPath();
-      for (let t = 0; t < n; t++) context.lineTo(atX(t), placeOf(this.ends(look, c * n + t)[1], 0, h));
-      for (let t = n - 1; t >= 0; t--) context.lineTo(atX(t), placeOf(this.ends(look, c * n + t)[0], 0, h));
+      const lows = [];
+      for (let t = 0; t < n; t += per) {
+        const [low, high] = this.ends(look, c * n + t);
+        lows.push([atX(t), placeOf(low, 0, h)]);
+        context.lineTo(atX(t), placeOf(high, 0, h));
+      }
+      for (const [left, top] of lows.reverse()) context.lineTo(left, top);
       context.fill();
     }
     context.globalAlpha = 1;
@@ -130,11 +147,16 @@ export class Plot {
     look.lines(context, this.mean, [0, 0, width, h], PLOT_COLOURS.mean, 2 * ratio);
     const most = Math.max(0.5, ...this.cost);
     context.fillStyle = PLOT_COLOURS.axis;
-    for (let t = 0; t < n && x; t++) {
-      let cost = 0;
-      for (let c = 0; c < C; c++) cost += this.cost[c * n + t];
-      const tall = Math.max(0, Math.min(1, cost / most)) * height * STRIP * 0.9;
-      context.fillRect((width * t) / n, height - tall, Math.max(1, width / n - (n < width / 4 ? ratio : 0)), tall);
+    const wide = (width * per) / n;
+    for (let t = 0; t < n && x; t += per) {
+      let cost = 0; // the most of those in a pixel
+      for (let i = t; i < Math.min(n, t + per); i++) {
+        let sum = 0;
+        for (let c = 0; c < C; c++) sum += this.cost[c * n + i];
+        cost = Math.max(cost, sum);
+      }
+      const tall = Math.min(1, cost / most) * height * STRIP * 0.9;
+      context.fillRect((width * t) / n, height - tall, Math.max(1, wide - (wide > 4 ? ratio : 0)), tall);
     }
   }
 
@@ -152,13 +174,13 @@ export class Plot {
     const row = ROW * ratio;
     const [left, right] = [0.44 * width, 0.84 * width]; // of the axis
     const place = (/** @type {number} */ v) => left + right - left - placeOf(v, 0, right - left);
-    const ink = getComputedStyle(this.picture.canvas).color;
+    const { ink } = this;
+    context.font = `${12 * ratio}px ${this.font}`;
     const most = Math.max(0.5, ...this.order.slice(0, this.rows).map((i) => this.cost[i]));
     context.textBaseline = "middle";
     for (let r = 0; r < this.rows; r++) {
       const i = this.order[r];
       const y = (r + 0.5) * row;
-      context.font = `${12 * ratio}px ${getComputedStyle(this.picture.canvas).fontFamily}`;
       context.fillStyle = ink;
       const value = x ? look.said(x[i], i) : look.said(this.mean[i], i);
       context.textAlign = "right";
@@ -198,7 +220,8 @@ export class Plot {
     const { x } = this.shared.selection;
     const shown = this.rows < n && look.kind === "vector" ? `the ${this.rows} of ${n} features that cost most; ` : "";
     const band = "band: σ of p(x|z), and the samples";
-    this.text.textContent = `${shown}${x ? "● x, " : ""}○ E[x|z = μ]; ${band}${x ? "; bars: nats" : ""}`;
+    const text = `${shown}${x ? "● x, " : ""}○ E[x|z = μ]; ${band}${x ? "; bars: nats" : ""}`;
+    if (text !== this.text.textContent) this.text.textContent = text; // else the page is laid out anew
   }
 
   /** What lies under the pointer. @param {PointerEvent} event */
