@@ -22,5 +22,6 @@ def stated_terms(app: AppTest) -> list[float]:
 def captions(app: AppTest) -> str:
     """The captions of a page whose words are explained, as they are read."""
     told = [element.proto.json for element in app.get("bidi_component")]
-    parts = [part for text in told if text.startswith("[") for part in json.loads(text)]
+    found = [json.loads(text) for text in told if text.startswith("{")]
+    parts = [part for data in found for part in data.get("parts", ())]
     return "".join(part if isinstance(part, str) else part["text"] for part in parts)

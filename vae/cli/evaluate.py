@@ -134,7 +134,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         images, labels = dataset.images.numpy(), dataset.labels.numpy()
         result |= neighbourhood(embedding.mu, labels, images)._asdict()
-    doubt = wording.of(model.config.kind).said(found.doubt) if found else ""
+    words = wording.of(model.config.kind)
+    doubt = words.said(found.doubt) if found else ""
     card = run.card if isinstance(run, ForeignRun) else None
     if options.json:
         if doubt:
@@ -151,8 +152,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         for name, text in card.facts().items():
             show(f"{name:14} {text}")
         for fact in run.facts if isinstance(run, ForeignRun) else ():
-            show(f"{fact.name:14} {fact_line(fact)}")
-        show(card.sentence())
+            show(f"{fact.name:14} {words.said(fact_line(fact))}")
+        show(words.said(card.sentence()))
     for name, value in result.items():
         if isinstance(value, list):
             value = " ".join(f"{v:.4f}" for v in value)

@@ -77,13 +77,13 @@ def _list(options: argparse.Namespace) -> None:
         show(f"no runs in {folder}; `python -m vae train` makes one")
     for run in runs:
         if isinstance(run, ForeignRun):
-            card = run.card
+            card, words = run.card, wording.of(run.model_config.kind)
             show(
                 f"{run.name:24} {card.format:14} k = {card.latent_dim:<4} {card.model}, "
-                f"{card.network}; {card.sentence()}"
+                f"{card.network}; {words.said(card.sentence())}"
             )
             for fact in run.facts:
-                show(f"{'':24} {fact.name}: {fact_line(fact)}")
+                show(f"{'':24} {fact.name}: {words.said(fact_line(fact))}")
             continue
         model, train = run.model_config, run.train_config
         try:

@@ -116,6 +116,12 @@ class Dataset:
                 f"reads {_features(model.features, model.image_shape)}; choose data with the same "
                 "columns"
             )
+        elif getattr(model, "reads", "") and bool(self.images.isnan().any()):
+            n = int(self.images.isnan().flatten(1).any(1).sum())
+            raise DatasetError(
+                f"{self.name} lacks values in {n:,} of its {len(self):,} rows, and this model "
+                "knows no missing ones; leave those rows out, or fill them in"
+            )
 
     def read_by(self, model: ModelConfig | ForeignModel) -> "Dataset":
         """The same points as a model reads them: images of its shape, numbers as it standardises.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from torch import Tensor
 
 from vae.formats.card import ASSUMED, Fact
+from vae.wording import IMAGES, Words
 
 _KL, _PICTURE = 0.05, 0.1  # shares of the mean KL and of the pictures: less is not worth a word
 _LEAST_KL = 0.1  # nats per image, of which a share is taken
@@ -14,7 +15,11 @@ Seen = Callable[[Mapping[str, str]], tuple[float, Tensor]]
 
 
 def doubts(
-    facts: Iterable[Fact], around: Mapping[tuple[str, str], float], most: float, seen: Seen
+    facts: Iterable[Fact],
+    around: Mapping[tuple[str, str], float],
+    most: float,
+    seen: Seen,
+    words: Words = IMAGES,
 ) -> tuple[str, ...]:
     """One sentence for each assumed fact that another value would change the numbers with.
 
@@ -23,6 +28,7 @@ def doubts(
         around: the cost of each reading that differs in one fact, by its name and value.
         most: what a reading may cost that the data do not rule out.
         seen: the mean KL in nats per image and the decoded images of a reading, by its values.
+        words: what a sentence calls the images.
     """
     facts = list(facts)
     best = {fact.name: fact.value for fact in facts}
@@ -41,9 +47,10 @@ def doubts(
         kl, picture = apart[value]
         changed = []
         if kl > _KL:
-            changed.append(f"KL is {there[value][0]:.2f} instead of {ours[0]:.2f} nats per image")
+            was = f"{ours[0]:.2f} nats per {words.point}"
+            changed.append(f"KL is {there[value][0]:.2f} instead of {was}")
         if picture > _PICTURE:
-            changed.append(f"the decoded images differ by {picture:.0%}")
+            changed.append(f"the decoded {words.points} differ by {picture:.0%}")
         if changed:
             found.append(
                 f"{fact.name.capitalize()}: {fact.value} is assumed; if it is {value}, which the "

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from vae import wording
 from vae.core.lattice import MOST_DIMENSIONS
 from vae.data.dataset import Dataset
 from vae.errors import UserError
@@ -165,6 +166,7 @@ class _Search:
         self.run, self.progress = run, progress
         self.until = time.thread_time() + (SECONDS_WIDER if wider else SECONDS)
         self.wider = wider
+        self.words = wording.of(run.model_config.kind)
         self.n_labels = int(images.labels.max()) + 1 if len(images) else 0
         self.sample = Sample.of(images, run.model_config, N_IMAGES)
         if run.card.no_encoder:  # what explains an image has to be searched
@@ -195,7 +197,7 @@ class _Search:
         if verdict.passed:
             ours = self.score(best, self.searched_with)
             near = min(MARGIN, RELATIVE_MARGIN * self.sample.constant)  # of few pixels all is near
-            said = doubts(self._as_named(run.facts), around, ours + near, self._seen)
+            said = doubts(self._as_named(run.facts), around, ours + near, self._seen, self.words)
             verdict = replace(verdict, doubts=said)
         return run, verdict
 
@@ -364,7 +366,7 @@ class _Search:
             changed = ", ".join(f"{n}: {v}" for n, v in better[0].changes(run).items())
             reasons.append(
                 f"Read otherwise ({changed}) it costs {nats(better[0].neg_elbo, 1)} nats per "
-                f"image, instead of {nats(ours + floor, 1)}."
+                f"{self.words.point}, instead of {nats(ours + floor, 1)}."
             )
         constant = self.sample.constant + floor
         n = len(self.sample.x)
@@ -379,14 +381,15 @@ class _Search:
             )
         if (n := run.model_config.n_classes) and self.n_labels > n:
             yield (
-                f"It is read as conditional on a label of {n} classes, and these images have "
-                f"{self.n_labels}: it was trained on other data, or the file is meant otherwise."
+                f"It is read as conditional on a label of {n} classes, and these "
+                f"{self.words.points} have {self.n_labels}: it was trained on other "
+                "data, or the file is meant otherwise."
             )
         if run.card.no_encoder and run.model_config.latent_dim > MOST_DIMENSIONS:
             yield f"{run.card.no_encoder[0].upper()}{run.card.no_encoder[1:]}."
         elif ours >= sample.constant:
             cost = (
-                f"costs {nats(ours + sample.floor, 1)} nats per image"
+                f"costs {nats(ours + sample.floor, 1)} nats per {self.words.point}"
                 if ours < math.inf
                 else "gives no finite numbers"
             )
@@ -399,9 +402,9 @@ class _Search:
         apart, (low, high, outside) = self._oddities(run)
         if apart > _MOST_APART:
             yield (
-                f"Its batch norms have seen other numbers than these images give them, {apart:.1f} "
-                "standard deviations away: it was trained on other data, or is read wrongly before "
-                "them."
+                "Its batch norms have seen other numbers than these "
+                f"{self.words.points} give them, {apart:.1f} standard deviations away: it was "
+                "trained on other data, or is read wrongly before them."
             )
         if outside > _MOST_OUTSIDE:
             yield (

@@ -136,6 +136,11 @@ TRAIN = Step(
     "python -m vae train --dataset mnist",
     "train a VAE with a Gaussian q of the same images on the Train page",
 )
+TRAIN_VECTORS = Step(
+    "train a VAE with a Gaussian q of the same rows, which opens",
+    "python -m vae train --dataset wine",
+    "train a VAE with a Gaussian q of the same rows on the Train page",
+)
 
 
 def install(package: str) -> Step:

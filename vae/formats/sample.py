@@ -64,9 +64,15 @@ class Sample:
     def constant(self) -> float:
         """What the mean image costs, for all, above the floor."""
         if self.vectors is not None:
-            return _gaussian_cost(self.x.shape[-1], 1.0)
+            return _gaussian_cost(int(self.varies.sum()), 1.0)
         mean = self.x.mean(0, keepdim=True).clamp(LEAST_MEAN, 1 - LEAST_MEAN)
         return float(_cross_entropy(self.x, mean).mean()) - self.floor
+
+    @cached_property
+    def varies(self) -> Tensor:
+        """Which columns of vectors (F,) are not the same in all: others have no variance."""
+        x = self.x.flatten(1)
+        return x.amax(0) > x.amin(0)
 
     @torch.no_grad()
     def score(self, model: VAE, at_mu: bool = False) -> float:
@@ -93,7 +99,8 @@ class Sample:
     def _score_of_vectors(self, model: VAE, at_mu: bool) -> float:
         """-ELBO with one variance for all standardised numbers, the best: on one scale for all.
 
-        A file says nothing of its p(x|z), and units of different readings would differ.
+        A file says nothing of its p(x|z), and units of different readings would differ. Columns
+        that are the same in all of these rows have no such units, and are left out.
         """
         with _watched(model) as apart:
             x, given = self.read_by(model), model.given(self.labels)
@@ -101,9 +108,9 @@ class Sample:
             kl = 0.0 if at_mu else float(gaussian.kl_to_standard_normal(mu, logvar).sum(-1).mean())
             z = mu if at_mu else gaussian.reparameterise(mu, logvar, self.eps)
             away = (x - model.likelihood.mean(given.decode(z))).square().mean(0)
-        spread = x.var(0, correction=0).clamp_min(1e-12)
-        share = float((away.reshape(-1, x.shape[-1]).mean(0) / spread.flatten()).nanmean())
-        total = _gaussian_cost(x.shape[-1], share) + kl
+        spread = x.flatten(1).var(0, correction=0).clamp_min(torch.finfo(x.dtype).tiny)
+        share = (away.reshape(-1, x.shape[-1]).mean(0) / spread)[self.varies].mean()
+        total = _gaussian_cost(int(self.varies.sum()), float(share)) + kl
         if at_mu:
             total += _OF_NORMS * max(apart, default=0.0)
         return total if math.isfinite(total) else math.inf

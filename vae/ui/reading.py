@@ -30,8 +30,9 @@ def facts(run: ForeignRun, verdict: Verdict | None) -> None:
         return
     open_ones = [fact for fact in run.facts if len(fact.values) > 1]
     doubtful = verdict is not None and not verdict.passed
+    words = wording.of(run.model_config.kind)
     with st.expander(_heading(run.facts), expanded=doubtful, key=f"facts_{run.name}"):
-        st.html(_table([fact for fact in run.facts if fact not in open_ones]))
+        st.html(_table([fact for fact in run.facts if fact not in open_ones], words))
         for fact in open_ones:
             key = f"fact_{run.name}_{fact.name}"
             st.selectbox(
@@ -41,7 +42,7 @@ def facts(run: ForeignRun, verdict: Verdict | None) -> None:
                 args=(run, fact.name, key),
                 **widgets.showing(key, fact.value),
             )
-            st.caption(f"{capitalised(fact.how)}.")
+            st.caption(f"{capitalised(words.said(fact.how))}.")
         if readings.chosen(run):
             st.button(
                 "Read it as found",
@@ -130,10 +131,11 @@ def _heading(all_facts: tuple[Fact, ...]) -> str:
     return f"How it was read: {'as you chose' if is_chosen else said}"
 
 
-def _table(fixed: list[Fact]) -> str:
+def _table(fixed: list[Fact], words: Words) -> str:
     rows = "".join(
         f"<dt>{html.escape(fact.name)}</dt>"
-        f"<dd>{html.escape(fact.value)}<br><small>{html.escape(fact.how)}</small></dd>"
+        f"<dd>{html.escape(fact.value)}<br>"
+        f"<small>{html.escape(words.said(fact.how))}</small></dd>"
         for fact in fixed
     )
     return f"<dl class='card'>{rows}</dl>"

@@ -21,7 +21,15 @@ from vae.formats.readers.chains.layers import (
 )
 from vae.formats.readers.chains.search import Structure
 from vae.formats.readers.chains.units import reads
-from vae.formats.refusal import OWN_CLASS, SAVE_BOTH, SAVE_WEIGHTS, TRAIN, Refusal, Step
+from vae.formats.refusal import (
+    OWN_CLASS,
+    SAVE_BOTH,
+    SAVE_WEIGHTS,
+    TRAIN,
+    TRAIN_VECTORS,
+    Refusal,
+    Step,
+)
 from vae.formats.wording import listed, printable
 
 _NO_Q = "there is no Gaussian q(z|x) to look at"
@@ -286,6 +294,7 @@ def _table(layers: Sequence[Layer]) -> Kind | None:
         return Kind(
             f"a network of rows of numbers: its first layer reads {layers[0].shape[1]} and its "
             f"last one gives {layers[-1].shape[0]}",
-            "that is no image of 8x8 or more",
+            "no two layers of it give the mean and the variance of a Gaussian q",
+            TRAIN_VECTORS,
         )
     return None
