@@ -2,13 +2,18 @@
 
 import base64
 import json
+import math
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import playwright
 import pytest
+
+from vae.live import pack
 
 # A line of standard input is a call, [expression, argument]; a line of the output its result.
 LOOP = """
@@ -65,3 +70,22 @@ def executable() -> str:
             "no node: install it from nodejs.org"
         )
     return str(found)
+
+
+def run_model(node: Node, data: bytes) -> dict[str, Any]:
+    """Makes `model` in node of a pack whose arrays are float32; returns the pack's header."""
+    header = pack.header_of(data)
+    start = 8 + int.from_bytes(data[4:8], "little")
+    arrays = {
+        name: np.frombuffer(data, "<f4", math.prod(a["shape"]), start + a["offset"]).tolist()
+        for name, a in header["arrays"].items()
+    }
+    node.evaluate(
+        """([header, given]) => {
+            const arrays = Object.fromEntries(
+                Object.entries(given).map(([name, values]) => [name, Float32Array.from(values)]));
+            globalThis.model = new live.Model({header, arrays});
+        }""",
+        [header, arrays],
+    )
+    return header

@@ -1,12 +1,10 @@
 """Models with a condition, run by JavaScript: the label stands behind the input of a program."""
 
-import json
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
-from live.node import Node
+from live.node import Node, run_model
 
 from vae.config import FAMILIES, ForeignModel, ModelConfig
 from vae.core.likelihood import Bernoulli
@@ -51,22 +49,7 @@ def model_of(kind: str) -> VAE:
 @torch.no_grad()
 def test_each_class_decodes_and_encodes_as_torch_does(node, kind):
     model = model_of(kind)
-    data = pack.model_pack(model, "digits")
-    header = pack.header_of(data)
-    assert header["n_classes"] == N
-    start = 8 + int.from_bytes(data[4:8], "little")
-    weights = {
-        name: np.frombuffer(data, "<f4", header[name]["floats"], start + entry["offset"]).tolist()
-        for name, entry in header["arrays"].items()
-    }
-    node.evaluate(
-        """([header, weights]) => {
-            const arrays = Object.fromEntries(
-                Object.entries(weights).map(([name, values]) => [name, Float32Array.from(values)]));
-            globalThis.model = new live.Model({header, arrays});
-        }""",
-        [json.loads(json.dumps(header)), weights],
-    )
+    assert run_model(node, pack.model_pack(model, "digits"))["n_classes"] == N
     z, x = torch.randn(4, D), torch.rand(4, *SHAPE)
     for label in (2, 0, 1):
         said = node.evaluate(

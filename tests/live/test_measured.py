@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from core.test_measured import config_of, drawn, with_own_variances
-from live.node import Node
+from live.node import Node, run_model
 
 from vae.config import MEASURED_LIKELIHOODS, SERIES, VECTOR
 from vae.core.model import VAE
@@ -24,22 +24,7 @@ def node() -> Iterator[Node]:
 
 
 def load(node: Node, model: VAE) -> dict:
-    data = pack.model_pack(model, "own")
-    header = pack.header_of(data)
-    start = 8 + int.from_bytes(data[4:8], "little")
-    arrays = {
-        name: np.frombuffer(data, "<f4", math.prod(a["shape"]), start + a["offset"]).tolist()
-        for name, a in header["arrays"].items()
-    }
-    node.evaluate(
-        """([header, given]) => {
-            const arrays = Object.fromEntries(
-                Object.entries(given).map(([name, values]) => [name, Float32Array.from(values)]));
-            globalThis.model = new live.Model({header, arrays});
-        }""",
-        [header, arrays],
-    )
-    return header
+    return run_model(node, pack.model_pack(model, "own"))
 
 
 def numbers(x: torch.Tensor) -> list:

@@ -87,7 +87,7 @@ def pixel_recon(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
         Shape (C, H, W); its sum is that point's `recon`.
     """
     mu, logvar = model.encode(x[None])
-    total = torch.zeros_like(x)  # also where x is NaN: missing
+    total = torch.zeros_like(x)
     for part in _split(model, eps[:, None], x[None]):
         z = gaussian.reparameterise(mu, logvar, part)  # (s, 1, D)
         total -= model.likelihood.log_prob(x, model.decode(z)).sum((0, 1))

@@ -164,11 +164,6 @@ class Measured(nn.Module):
         if "negative-binomial" in families:
             self.log_r = nn.Parameter(torch.full(shape, 1.0))
 
-    @property
-    def is_normal(self) -> bool:
-        """Whether every number is Gaussian."""
-        return set(self.families) == {"gaussian"}
-
     def log_prob(self, x: Tensor, raw: Tensor) -> Tensor:
         """log p(x|z) of each number, 0 where it is missing; x and raw broadcast, nats."""
         x, raw = torch.broadcast_tensors(x, raw)

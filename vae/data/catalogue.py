@@ -17,7 +17,14 @@ import torch
 
 from vae.config import BINARISED, IMAGE, ForeignModel, ModelConfig
 from vae.data.builtin import SOURCES
-from vae.data.dataset import SPLITS, Dataset, DatasetError, Source, binarise
+from vae.data.dataset import (
+    SPLITS,
+    Dataset,
+    DatasetError,
+    Source,
+    binarise,
+    has_columns_of,
+)
 from vae.data.dataset import folder as folder
 from vae.data.dataset import is_held_out as is_held_out
 from vae.data.dataset import to_unit as to_unit
@@ -195,14 +202,10 @@ def names_of_shape(image_shape: tuple[int, int, int]) -> list[str]:
 
 def names_for(model: ModelConfig | ForeignModel) -> list[str]:
     """The data sets whose points a model reads as they are, but for their standardisation."""
-    kinds = [(feature.name, feature.kind) for feature in model.features]
     return _names_that(
         lambda source: (
             (source.kind, source.image_shape) == (model.kind, model.image_shape)
-            and (
-                bool(getattr(model, "reads", ""))
-                or [(feature.name, feature.kind) for feature in source.features] == kinds
-            )
+            and has_columns_of(source.features, model)
         )
     )
 

@@ -107,10 +107,7 @@ class Dataset:
             )
         if self.kind == IMAGE:
             self.check_resized(model.image_shape)
-        elif self.image_shape != model.image_shape or (
-            # Who reads any column by its numbers alone does not mind what they are.
-            not getattr(model, "reads", "") and _kinds(self.features) != _kinds(model.features)
-        ):
+        elif self.image_shape != model.image_shape or not has_columns_of(self.features, model):
             raise DatasetError(
                 f"{self.name} has {_features(self.features, self.image_shape)}, and this model "
                 f"reads {_features(model.features, model.image_shape)}; choose data with the same "
@@ -333,8 +330,13 @@ def _plural(kind: str) -> str:
     return kind if kind.endswith("s") else f"{kind}s"
 
 
-def _kinds(features: tuple[Feature, ...]) -> list[tuple[str, str]]:
-    return [(feature.name, feature.kind) for feature in features]
+def has_columns_of(features: tuple[Feature, ...], model: ModelConfig | ForeignModel) -> bool:
+    """Whether they are called as a model's own, and are of their kinds.
+
+    Who reads any column by its numbers alone does not mind what they are.
+    """
+    own, others = ([(f.name, f.kind) for f in known] for known in (model.features, features))
+    return bool(getattr(model, "reads", "")) or own == others
 
 
 def _features(features: tuple[Feature, ...], shape: tuple[int, int, int]) -> str:

@@ -89,7 +89,8 @@ class Lattice:
                 continue
             logits = self.model.decode(part.to(self.model.device, torch.float32)).cpu()
             likelihood = _on_cpu(self.model)
-            eta, mean = likelihood.terms(logits).eta[row], likelihood.mean(logits).flatten(1)[row]
+            eta = likelihood.terms(logits).eta[row]
+            mean = likelihood.statistics(likelihood.mean(logits))[row]
             moved[chosen] = _ROUNDED * ((x - mean) * eta.double()).square().sum(1).sqrt()
         return moved
 

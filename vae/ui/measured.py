@@ -1,5 +1,7 @@
 """A point that is no image, drawn as what it is: a vector's features, or a series."""
 
+from typing import NamedTuple
+
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
@@ -19,7 +21,7 @@ def spread(view: View, index: int) -> tuple[np.ndarray, np.ndarray]:
     model, mu = view.given(index), torch.from_numpy(view.embedding.mu[index])
     with torch.no_grad():
         raw = model.decode(mu)
-        mean = model.decode_mean(mu)
+        mean = model.likelihood.mean(raw)
         if isinstance(model.likelihood, Measured):
             return mean.numpy(), model.likelihood.variance(raw).sqrt().numpy()
         return mean.numpy(), np.zeros_like(mean.numpy())
@@ -38,9 +40,8 @@ def show(view: View, index: int, cost: np.ndarray) -> None:
     x = to_unit(view.images.images[index]).numpy()
     mean, sd = spread(view, index)
     draw = _vector if config.kind == VECTOR else _series
-    figure = draw(config.features, config.kind, x, mean, sd, cost)
     charts.chart(
-        figure,
+        draw(config.features, _Numbers(x, mean, sd, cost)),
         key="measured_point",
         alt=f"The {config.kind} x, its reconstruction, and what each number costs, in nats",
     )
@@ -55,40 +56,35 @@ def show(view: View, index: int, cost: np.ndarray) -> None:
         st.caption(" ".join(parts))
 
 
-def _vector(
-    features: tuple[Feature, ...],
-    kind: str,
-    x: np.ndarray,
-    mean: np.ndarray,
-    sd: np.ndarray,
-    cost: np.ndarray,
-) -> go.Figure:
-    flat = x[0, 0], mean[0, 0]
+class _Numbers(NamedTuple):
+    """Of a point, each (C, H, W): x, E[x|z] and its spread as the model reads them, and nats."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+    cost: np.ndarray
+
+
+def _vector(features: tuple[Feature, ...], of: _Numbers) -> go.Figure:
+    flat = of.x[0, 0], of.mean[0, 0]
     own = [as_measured(values[None], features)[0] for values in flat]
     told = [
         (written(float(own[0][f]), feature), written(float(own[1][f]), feature))
         for f, feature in enumerate(features)
     ]
-    on = [on_axis(values[None, None], features, kind)[0, 0] for values in flat]
+    on = [on_axis(values[None, None], features, VECTOR)[0, 0] for values in flat]
     # Where the axis is not the model's own, as of counts, the spread goes there by its ends.
-    above = on_axis((flat[1] + sd[0, 0])[None, None], features, kind)[0, 0]
+    above = on_axis((flat[1] + of.sd[0, 0])[None, None], features, VECTOR)[0, 0]
     names = [feature.name for feature in features]
-    return figures.vector(names, on[0], on[1], np.abs(above - on[1]), cost[0, 0], told)
+    return figures.vector(names, on[0], on[1], np.abs(above - on[1]), of.cost[0, 0], told)
 
 
-def _series(
-    features: tuple[Feature, ...],
-    kind: str,
-    x: np.ndarray,
-    mean: np.ndarray,
-    sd: np.ndarray,
-    cost: np.ndarray,
-) -> go.Figure:
-    own = [as_measured(values[None, :, 0], features)[0] for values in (x, mean)]
+def _series(features: tuple[Feature, ...], of: _Numbers) -> go.Figure:
+    own = [as_measured(values[None, :, 0], features)[0] for values in (of.x, of.mean)]
     scale = np.array([feature.scale for feature in features])[:, None]
     names = [f"{f.name}, {f.unit}" if f.unit else f.name for f in features]
-    t = np.arange(x.shape[2])
-    return figures.series(t, names, own[0], own[1], sd[:, 0] * scale, cost[:, 0])
+    t = np.arange(of.x.shape[2])
+    return figures.series(t, names, own[0], own[1], of.sd[:, 0] * scale, of.cost[:, 0])
 
 
 def written(value: float, feature: Feature) -> str:

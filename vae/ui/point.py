@@ -51,10 +51,7 @@ def card(view: View, index: int) -> None:
         images.show(images.enlarged(decoded, _SIDE), "the decoded mean", "E[x|z = μ]", width=_SIDE)
     if view.images is not None:
         with pictures[2]:
-            per_pixel = RESULTS.make(
-                ("recon of pixels", view.key, index, embedding.n_samples, embedding.seed),
-                lambda: _recon(view, x, index).sum(0),
-            )
+            per_pixel = _recon(view, x, index).sum(0)
             charts.chart(
                 charts.kept("pixels", lambda: figures.pixel_map(per_pixel, width=_SIDE), per_pixel),
                 key="pixel_map",
@@ -80,10 +77,13 @@ def _kl_bars(kl_per_dim: np.ndarray) -> None:
 def _recon(view: View, x: Tensor, index: int) -> np.ndarray:
     """What each number of x (C, H, W) adds to recon, in nats: (C, H, W)."""
     embedding = view.embedding
-    eps = gaussian.noise_of_points(
-        [index], embedding.n_samples, embedding.latent_dim, embedding.seed
-    )
-    return pixel_recon(view.given(index), x, eps[:, 0]).numpy()
+    S, D, seed = embedding.n_samples, embedding.latent_dim, embedding.seed
+
+    def made() -> np.ndarray:
+        eps = gaussian.noise_of_points([index], S, D, seed)
+        return pixel_recon(view.given(index), x, eps[:, 0]).numpy()
+
+    return RESULTS.make(("recon of numbers", view.key, index, S, seed), made)
 
 
 def missing_image(view: View) -> None:

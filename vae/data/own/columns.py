@@ -32,7 +32,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".h5ad")
 ARRAYS = (".npy", ".npz")
 LABEL, LEFT_OUT, ONE_HOT = "label", "left out", "one-hot"
 MOST_CATEGORIES = 20
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", ".", "#n/a"}
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-", ".", "#n/a", "<na>"}
 _INDEX_WORDS = {"", "id", "index", "row", "rownames", "unnamed: 0", "no", "nr", "number"}
 _TRUE, _FALSE = {"true", "yes"}, {"false", "no"}
 _DECADES = 100.0  # a positive column whose values span so much is read by its logarithm
@@ -410,10 +410,6 @@ def _of_numbers(title: str, values: np.ndarray, name: str) -> Column:
 
 
 def _text(cell: Any) -> str:
-    import pandas as pd  # half a second, for whoever has a table
-
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell is pd.NA:
-        return ""
     text = str(cell).strip()
     return "" if text.lower() in _MISSING else text
 

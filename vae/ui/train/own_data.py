@@ -130,15 +130,7 @@ def _draft(file: Any, labels: Any) -> None:
         _bad_files(bad, n_bad)
     n = told.n_images + told.n_bad - n_bad
     rest = f", without the {n_bad:,} bad" if n_bad else ""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(
-            f"Use these {n:,} images{rest}",
-            type="primary",
-            icon=":material/check:",
-            key="own_use",
-        )
-        st.caption("Everyone who opens this server sees them from then on, until you remove them.")
-    if pressed:
+    if _agrees(f"Use these {n:,} images{rest}"):
         _add(file, labels, name.strip(), shape, n_bad)
 
 
@@ -186,21 +178,21 @@ def _draft_table(file: Any) -> None:
             "the encoder."
         )
     st.caption(plain(found.said))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button(
-            f"Use these {found.n_rows:,} {'rows' if found.columns else 'series'}",
-            type="primary",
-            icon=":material/check:",
-            key="own_use",
-        )
-        st.caption("Everyone who opens this server sees them from then on, until you remove them.")
-    if pressed:
+    if _agrees(f"Use these {found.n_rows:,} {'rows' if found.columns else 'series'}"):
         n_bytes = 4 * found.n_rows * math.prod(_shape_of(found))
         with _adding:
             _check_room(n_bytes)
             own.add_table(found, name.strip())
             makers.mark(own.own_path(name.strip()), roles.me())
         _is_added(name.strip())
+
+
+def _agrees(text: str) -> bool:
+    """The button that keeps what is shown, with what that means; whether it was pressed."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(text, type="primary", icon=":material/check:", key="own_use")
+        st.caption("Everyone who opens this server sees them from then on, until you remove them.")
+    return pressed
 
 
 def _shape_of(found: own.Plan) -> tuple[int, ...]:
