@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-# Three workers on two cores: neither they nor the processes they start take more than one each.
+# Four workers on two cores: neither they nor the processes they start take more than one each.
 # PyTorch reads it once, when it is imported, for all threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What pages have computed is computed in the test's own process, but for the tests of the others.

@@ -10,11 +10,13 @@ from vae.features import (
     KINDS,
     POSITIVE,
     REAL,
+    STANDARDISED,
     Feature,
     as_measured,
     as_read,
     from_dicts,
     measured,
+    read_so,
 )
 
 RNG = np.random.default_rng(0)
@@ -51,6 +53,13 @@ def test_a_column_without_spread_or_without_values_keeps_its_scale(kind):
         (found,) = measured(np.full((5, 1), value), (Feature("x", kind),))
         assert found.scale == 1
         assert np.isfinite(found.mean)
+
+
+def test_somebody_elses_model_standardises_every_kind_as_scikit_learn_does():
+    train, rest = TABLE[:150], TABLE[150:]
+    features = read_so(measured(train, FEATURES), STANDARDISED)
+    expected = StandardScaler().fit(train).transform(rest)
+    np.testing.assert_allclose(as_read(rest, features), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_channels_of_series_are_standardised_as_a_whole():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 KINDS = REAL, POSITIVE, BINARY, COUNT = "real", "positive", "binary", "count"
+_NUMBERS = ("mean", "scale", "low", "high", "average", "spread")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Feature:
         unit: of its values; "" where none is known.
         mean, scale: of the training part: of the value, of log x where it is positive, of
             log(1 + x) of a count; 0 and 1 for a binary one.
-        low, high: of its values as measured, in the training part.
+        low, high, average, spread: of its values as measured, in the training part; the spread is
+            their standard deviation.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Feature:
     scale: float = 1.0
     low: float = 0.0
     high: float = 1.0
+    average: float = 0.0
+    spread: float = 1.0
 
 
 def measured(values: np.ndarray, features: Sequence[Feature]) -> tuple[Feature, ...]:
@@ -46,17 +50,25 @@ def measured(values: np.ndarray, features: Sequence[Feature]) -> tuple[Feature, 
     found = []
     for f, feature in enumerate(features):
         column = values[:, f].astype(np.float64)
-        if np.isfinite(column).any():
-            low, high = float(np.nanmin(column)), float(np.nanmax(column))
-            feature = replace(feature, low=low, high=high)
-        if feature.kind == BINARY:
-            found.append(replace(feature, mean=0.0, scale=1.0))
-            continue
-        column = {POSITIVE: np.log, COUNT: np.log1p}.get(feature.kind, np.asarray)(column)
         column = column[np.isfinite(column)]
-        mean, scale = (float(column.mean()), float(column.std())) if len(column) else (0.0, 1.0)
-        found.append(replace(feature, mean=mean, scale=scale if scale > 1e-9 * abs(mean) else 1.0))
+        if len(column):
+            average, spread = _moments(column)
+            low, high = float(column.min()), float(column.max())
+            feature = replace(feature, low=low, high=high, average=average, spread=spread)
+        mean, scale = 0.0, 1.0
+        if feature.kind != BINARY:
+            column = {POSITIVE: np.log, COUNT: np.log1p}.get(feature.kind, np.asarray)(column)
+            mean, scale = _moments(column[np.isfinite(column)])
+        found.append(replace(feature, mean=mean, scale=scale))
     return tuple(found)
+
+
+def _moments(column: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, which is 1 where nothing varies."""
+    if not len(column):
+        return 0.0, 1.0
+    mean, deviation = float(column.mean()), float(column.std())
+    return mean, deviation if deviation > 1e-9 * abs(mean) else 1.0
 
 
 def as_read(values: np.ndarray, features: Sequence[Feature]) -> np.ndarray:
@@ -107,11 +119,10 @@ def from_dicts(values: Any) -> tuple[Feature, ...]:
         feature = Feature(value["name"], str(value.get("kind", REAL)), str(value.get("unit", "")))
         if feature.kind not in KINDS:
             raise ValueError(f"feature {i} has the kind {feature.kind[:40]!r}, none of {KINDS}")
-        usual = {"mean": 0.0, "scale": 1.0, "low": 0.0, "high": 1.0}
-        numbers = {name: value.get(name, number) for name, number in usual.items()}
+        numbers = {name: value.get(name, getattr(feature, name)) for name in _NUMBERS}
         usable = all(isinstance(v, int | float) and math.isfinite(v) for v in numbers.values())
-        if not usable or not numbers["scale"] > 0:
-            raise ValueError(f"feature {i} has no usable mean, scale, low and high")
+        if not usable or not min(numbers["scale"], numbers["spread"]) > 0:
+            raise ValueError(f"feature {i} has no usable {', '.join(_NUMBERS)}")
         found.append(replace(feature, **{name: float(v) for name, v in numbers.items()}))
     return tuple(found)
 
@@ -124,26 +135,22 @@ READINGS = (
 ) = ("standardised", "each column to [0, 1]", "each column to [-1, 1]", "as measured")
 
 
-def read_so(values: np.ndarray, features: Sequence[Feature], how: str) -> tuple[Feature, ...]:
+def read_so(features: Sequence[Feature], how: str) -> tuple[Feature, ...]:
     """Features as a model of somebody else's may read them: every one by a linear scale.
 
     Args:
-        values: as measured, (N, F), for what the features do not say of the training part.
-        features: F of them.
+        features: of the data.
         how: one of READINGS.
     """
     found = []
-    for f, feature in enumerate(features):
-        mean, scale = feature.mean, feature.scale
-        if how == AS_MEASURED:
-            mean, scale = 0.0, 1.0
-        elif how in (TO_UNIT, TO_BOTH):
-            reach = (feature.high - feature.low) or 1.0
-            mean, scale = feature.low, reach
-            if how == TO_BOTH:
-                mean, scale = feature.low + reach / 2, reach / 2
-        elif feature.kind != REAL:  # whose mean and scale are of something else
-            mean, scale = float(np.nanmean(values[:, f])), float(np.nanstd(values[:, f])) or 1.0
+    for feature in features:
+        reach = (feature.high - feature.low) or 1.0
+        mean, scale = {
+            STANDARDISED: (feature.average, feature.spread),
+            TO_UNIT: (feature.low, reach),
+            TO_BOTH: (feature.low + reach / 2, reach / 2),
+            AS_MEASURED: (0.0, 1.0),
+        }[how]
         found.append(replace(feature, kind=REAL, mean=mean, scale=scale))
     return tuple(found)
 

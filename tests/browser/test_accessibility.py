@@ -5,11 +5,13 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.driver import settled
 from playwright.sync_api import expect
 
-PAGES = ("", "traverse", "points", "inference", "diagnose", "train", "compare", "learn")
-PAGES += ("gaussians",)
+PAGES = ("", "train")
+MORE_PAGES = ("traverse", "points", "inference", "diagnose", "compare", "learn", "gaussians")
 
 
-@pytest.mark.parametrize("page_name", PAGES)
+@pytest.mark.parametrize(
+    "page_name", [*PAGES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE_PAGES)]
+)
 def test_nothing_serious_is_found_light_or_dark(new_page, page_name):
     page = new_page(f"/{page_name}")
     expect(page.get_by_role("heading", level=2)).to_be_visible()

@@ -13,6 +13,7 @@ def step(page: Page, n: int) -> None:
     expect(page.locator(".coach .seed")).to_have_text(f"{n} of 5")
 
 
+@pytest.mark.slow
 def test_each_step_goes_on_once_it_has_been_done(new_page):
     page = new_page("/?run=digits-2d&point=100", new=True)
     plot, panel = Map(page), Panel(page)

@@ -65,6 +65,7 @@ def place_of(shown: Map, index: int) -> list[float]:
     )
 
 
+@pytest.mark.slow
 def test_a_click_in_either_map_chooses_the_point_in_both(new_page):
     page = new_page(LINK, kept=True)
     for which in (0, 1):

@@ -70,6 +70,7 @@ def test_a_class_answers_while_the_hand_is_dragged_and_the_page_follows(new_page
     expect(chosen.first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_link_to_a_class_and_back_to_own_labels(new_page, model, server):
     page = new_page(LINK + "&class=4")
     panel = Panel(page)

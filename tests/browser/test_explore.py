@@ -43,6 +43,7 @@ def test_a_click_on_a_point_shows_that_points_image_and_the_terms_of_the_command
     assert "point=100" in page.url
 
 
+@pytest.mark.slow
 def test_the_selection_goes_from_page_to_page_and_into_the_link(new_page, server):
     page = new_page("/?run=sprites-2d&colour=KL")
     Map(page).click(LONELY)
@@ -81,6 +82,7 @@ def test_what_is_being_typed_stays_while_the_page_is_redrawn(new_page):
     expect(page.get_by_text("Point 100, label")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_deep_link_shows_the_frame_on_a_cold_server_too(new_page, server):
     server.restart()
     page = new_page("/points?run=sprites-2d&point=7")
@@ -148,6 +150,7 @@ def test_the_zoom_the_hidden_class_and_the_lasso_survive_another_colour(new_page
     assert page.evaluate(hidden) == names
 
 
+@pytest.mark.slow
 def test_seventy_thousand_points_draw_and_answer(new_page, server):
     run = checkpoint.open_run(server.checkpoints / "digits-2d")
     small = run.load_embedding()

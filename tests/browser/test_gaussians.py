@@ -185,6 +185,7 @@ def test_an_axis_dragged_out_grows_and_dragged_round_turns(new_page):
     expect(page.get_by_label("Q: s₁₂", exact=True)).to_have_value(f"{float(turned[0, 1]):.4g}")
 
 
+@pytest.mark.slow
 def test_an_axis_dragged_to_nothing_stops_with_a_sentence_and_the_page_lives(new_page):
     page, duel = open_page(new_page)
     x0, y0 = middle(duel.handle("P mean"))
@@ -205,6 +206,7 @@ def test_an_axis_dragged_to_nothing_stops_with_a_sentence_and_the_page_lives(new
     duel.shows_what_the_library_says()
 
 
+@pytest.mark.slow
 def test_a_gaussian_can_be_taken_by_its_body_and_moved_by_arrow_keys(new_page):
     page, duel = open_page(new_page)
     before = duel.pair
@@ -296,6 +298,7 @@ def all_is_in_view(page: Page) -> None:
         assert box["x"] + box["width"] <= numbers["x"] + numbers["width"] + 1
 
 
+@pytest.mark.slow
 def test_what_was_dragged_survives_a_switch_of_pages_and_a_typed_number_moves_it(new_page, server):
     page, duel = open_page(new_page, kept=False)
     with dragged(page, middle(duel.handle("Q mean")), (-60, 40)):

@@ -22,6 +22,7 @@ def found(page: Page) -> None:
     settled(page)
 
 
+@pytest.mark.slow
 def test_the_point_chosen_on_explore_is_the_one_that_is_inferred(new_page):
     page = new_page()
     Map(page).click(100)

@@ -30,6 +30,7 @@ def opened(new_page):
     return page, Map(page), Panel(page)
 
 
+@pytest.mark.slow
 def test_the_keyboard_comes_by_everything_in_the_order_of_the_page(opened):
     page, _, _ = opened
     seen = []

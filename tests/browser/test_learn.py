@@ -36,6 +36,7 @@ def answer(page: Page, place: int, question: Question, value: float | str) -> No
     settled(page)
 
 
+@pytest.mark.slow
 def test_a_lesson_is_walked_by_keyboard_and_the_browser_keeps_what_was_done(new_page):
     page = new_page("/learn?run=digits-2d&lesson=closed-form&step=trace")
     opened(page, 9)

@@ -100,6 +100,7 @@ def test_another_theme_changes_nothing_that_was_set(new_page):
         assert panel.q != q
 
 
+@pytest.mark.slow
 def test_after_a_rerun_the_chart_is_still_held_by_the_hand(new_page, model, embedding):
     page = new_page("/?run=digits-2d&point=100")
     plot, panel = Map(page), Panel(page)
@@ -136,6 +137,7 @@ def test_after_a_rerun_the_chart_is_still_held_by_the_hand(new_page, model, embe
     assert panel.q["mu"] != pytest.approx(embedding.mu[41], abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_weights_cross_the_wire_once(new_page, run):
     page = new_page("/?run=digits-2d&point=100")
     plot, panel, wire = Map(page), Panel(page), Wire.of[page]

@@ -325,6 +325,7 @@ def test_one_dimension_is_a_strip_under_the_curves_of_q_and_of_the_prior(new_pag
     assert row[2] > 3
 
 
+@pytest.mark.slow
 def test_four_dimensions_are_decoded_on_a_plane_of_principal_components(new_page, server):
     model = made(server, "four", latent_dim=4)
     embedding = embed(model, catalogue.load("digits"))

@@ -115,6 +115,7 @@ def test_without_webgl_every_page_by_a_link_shows_its_points(new_page, name, que
     expect(page.get_by_text("WebGL is not supported")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_on_a_phone_what_is_decoded_stays_above_the_map(new_page):
     page = new_page("/?run=digits-2d&point=100", **PHONE)
     plot, panel = Map(page), Panel(page)

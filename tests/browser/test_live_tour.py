@@ -58,6 +58,7 @@ def test_a_tour_without_stops_goes_through_data_points(new_page, embedding):
     expect(tour.get_by_role("button", name="Clear")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_tour_goes_from_stop_to_stop_until_it_is_paused(new_page, model):
     page = new_page("/?run=digits-2d&point=100", kept=True)
     plot, panel, wire = Map(page), Panel(page), Wire.of[page]

@@ -11,6 +11,7 @@ POINT = 100
 NAMES = ("recon", "KL", "neg_ELBO")
 
 
+@pytest.mark.slow
 def test_the_terms_of_a_point_agree_on_the_pages_and_the_command_line(
     new_page, server, embedding, vae
 ):

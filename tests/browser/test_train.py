@@ -64,6 +64,7 @@ def test_a_training_started_in_one_tab_is_seen_finished_in_another(new_page, ser
     assert checkpoint.open_run(server.checkpoints / "from-a-tab").load_embedding() is not None
 
 
+@pytest.mark.slow
 def test_the_film_grows_and_a_stopped_run_goes_on(new_page, server):
     page = new_page("/train")
     start(page, "film", epochs=400)

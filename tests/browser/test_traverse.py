@@ -5,6 +5,7 @@ import io
 import re
 
 import numpy as np
+import pytest
 import torch
 from browser.driver import Map, settled
 from PIL import Image
@@ -71,6 +72,7 @@ def test_a_click_on_the_map_adds_a_point_to_the_way(new_page, embedding):
     assert (name, both.format) == ("digits-2d-between.png", "PNG")
 
 
+@pytest.mark.slow
 def test_lassos_fill_the_groups_and_the_sum_follows(new_page, model, embedding):
     page = new_page("/traverse?run=digits-2d&part=Arithmetic&point=5")
     expect(page.locator(".sum img")).to_have_count(4)

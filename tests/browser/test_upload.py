@@ -43,6 +43,7 @@ def checkpoints(page: Page) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_an_upload_is_its_visitors_alone_until_it_is_kept(new_page, server, mine):
     teacher, student = opened(new_page()), opened(new_page())
     put(teacher, mine)

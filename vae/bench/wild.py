@@ -256,7 +256,7 @@ def _images(place: Path, known: Mapping[str, Any]) -> Dataset | None:
     more: dict[str, Any] = {}
     if "columns" in arrays:
         told = enumerate(arrays["columns"].tolist())
-        features = tuple(Feature(f"x{i}", REAL, "", *numbers) for i, numbers in told)
+        features = tuple(Feature(f"x{i}", REAL, "", *of, *of[:2]) for i, of in told)
         more = {"kind": VECTOR, "features": features}
     return Dataset(known["dataset"], "test", arrays["images"], arrays["labels"], names, **more)
 

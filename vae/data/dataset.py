@@ -135,7 +135,7 @@ class Dataset:
         values, features = as_measured(table, self.features), model.features
         if not features:
             assert isinstance(model, ForeignModel)
-            features = read_so(values, self.features, model.reads)
+            features = read_so(self.features, model.reads)
         images = torch.from_numpy(as_read(values, features)).reshape(self.images.shape)
         note = "standardised as the model's training data were"
         if isinstance(model, ForeignModel):
