@@ -108,7 +108,8 @@ def test_every_field_but_what_the_data_say_is_a_setting_with_a_place_and_a_text(
         "n_classes",
         "kind",
         "features",
-    }  # of the data
+        "encoder",
+    }  # of the data, or made of the decoder
     for *_, setting in SETTINGS:
         assert setting.label
         assert setting.help.endswith(".")

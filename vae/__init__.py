@@ -15,6 +15,7 @@ once that is wrapped:
 from vae.analysis.embedding import Embedding, embed
 from vae.config import ModelConfig, TrainConfig
 from vae.core.elbo import PointTerms, importance_weighted_bound, point_terms
+from vae.core.lattice_encoder import fit_lattice_encoder
 from vae.core.model import VAE
 from vae.data import catalogue as datasets
 from vae.formats import as_vae
@@ -35,6 +36,7 @@ __all__ = [
     "embed",
     "exact_posterior",
     "fit",
+    "fit_lattice_encoder",
     "importance_weighted_bound",
     "point_terms",
 ]

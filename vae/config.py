@@ -27,6 +27,7 @@ SCHEDULES = ("one-cycle", "cosine", "constant")
 BINARISE = ("off", "input", "all")
 PRECISIONS = ("float32", "bfloat16")
 CONDITIONS = ("none", "label")
+LAYERS, LATTICE = ENCODERS = ("layers", "lattice")
 ELBO, IWAE, EVIDENCE, BEST = OBJECTIVES = ("elbo", "iwae", "evidence", "best")
 
 # Behind a data set's name: its pixels as 0 or 1, drawn once with their grey level as probability.
@@ -155,6 +156,8 @@ class ModelConfig:
             series (channels, 1, length).
         features: of a vector's numbers or a series' channels, with the standardisation that the
             model reads them by; none of an image.
+        encoder: of ENCODERS: of trained layers, or the one that `vae.core.lattice_encoder` makes
+            of the decoder.
 
     The others say in their metadata what they are (`settings`).
 
@@ -208,11 +211,19 @@ class ModelConfig:
     n_classes: int = 0
     kind: str = IMAGE
     features: tuple[Feature, ...] = ()
+    encoder: str = LAYERS
 
     def __post_init__(self) -> None:
         _integer("n_classes", self.n_classes, 0, MAX_CLASSES)
         _check_settings(self)
         _check_kind(self)
+        check_choice("encoder", self.encoder, ENCODERS)
+        if self.encoder == LATTICE and (
+            self.latent_dim > 2 or self.n_classes or self.kind != IMAGE
+        ):
+            raise ConfigError(
+                "encoder (=lattice) is of images, of 1 or 2 latent dimensions and no condition"
+            )
         if len(self.hidden) > MAX_DEPTH:
             n = len(self.hidden)
             raise ConfigError(f"hidden has {n} layers; it must have at most {MAX_DEPTH}")
@@ -220,6 +231,12 @@ class ModelConfig:
             raise ConfigError("family (=conv) is of images and series; take mlp for vectors")
         if self.family == "conv" and not self.hidden:
             raise ConfigError("hidden (=()) must name at least one stage for family 'conv'")
+
+    @property
+    def network(self) -> str:
+        """Its layers in a few words."""
+        widths = "-".join(map(str, self.hidden)) or "linear"
+        return widths if self.encoder == LAYERS else f"lattice encoder, decoder of {widths}"
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
@@ -605,6 +622,8 @@ def _plain(config: Any) -> dict[str, Any]:
     if values.get("kind") == IMAGE:
         for name in ("kind", "features", "reads"):
             values.pop(name, None)
+    if values.get("encoder") == LAYERS:
+        del values["encoder"]
     return values
 
 

@@ -15,7 +15,9 @@ from vae.training.distributed import PeerLost
 from vae.training.trainer import NonFiniteLoss
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = (*("train", "queue", "evaluate", "terms", "list", "shrink", "export", "data", "bench"),)
+COMMANDS = (
+    *("train", "queue", "evaluate", "terms", "list", "shrink", "refit", "export", "data", "bench"),
+)
 
 
 def test_bench_measures_only_what_it_knows(refused):

@@ -1,4 +1,4 @@
-"""`python -m vae list`, `shrink` and `export`."""
+"""`python -m vae list`, `shrink`, `refit` and `export`."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vae.runs import film
+from vae.runs.checkpoint import open_run
 from vae.runs.status import Status, write_status
 
 
@@ -85,6 +87,42 @@ def test_shrink_refuses_weights_that_half_precision_cannot_hold(refused, run):
     before = run.fingerprint()
     assert "too large for half precision" in refused("shrink", run.path)
     assert run.fingerprint() == before
+
+
+def test_refit_copies_a_run_with_a_lattice_encoder(evaluated, vae, run, checkpoints):
+    fingerprint, before = run.fingerprint(), run.load_embedding()
+    gap = evaluated(run.path, "--exact")["gap"]
+    code, out, err = vae("refit", run.path)
+    assert (code, err) == (0, "")
+    made = open_run(checkpoints / "tiny-lattice")
+    after = made.load_embedding().means()["neg_elbo"]
+    assert out == (
+        f"{made.path}: -ELBO {after:.2f} nats per image, with the encoder of layers "
+        f"{before.means()['neg_elbo']:.2f}\n"
+    )
+    assert after < before.means()["neg_elbo"]
+    assert run.fingerprint() == fingerprint
+    assert made.load_metrics() == run.load_metrics()
+    assert film.epochs(made) == film.epochs(run)
+    decoders = (one.load_model().decoder.state_dict() for one in (run, made))
+    assert all(torch.equal(*pair) for pair in zip(*(d.values() for d in decoders), strict=True))
+    assert evaluated(made.path)["neg_elbo"] == pytest.approx(after, abs=1e-4)
+    assert evaluated(made.path, "--exact")["gap"] < gap / 2
+    assert vae("shrink", made.path)[0] == 0
+    assert evaluated(made.path)["neg_elbo"] == pytest.approx(after, abs=0.05)
+    assert vae("export", made.path, "--html", checkpoints.parent / "page.html")[0] == 0
+
+
+def test_refit_says_why_there_can_be_no_lattice_encoder(refused, vae, run, tiny_run, checkpoints):
+    assert "exists" in refused("refit", run.path, "--name", "tiny")
+    assert "name (='a/b')" in refused("refit", run.path, "--name", "a/b")
+    three = tiny_run(checkpoints / "three", latent_dim=3)
+    assert "3 latent dimensions" in refused("refit", three.path)
+    vae("refit", run.path, "--name", "made")
+    assert "has a lattice encoder already" in refused("refit", checkpoints / "made")
+    write_status(run.path, Status("stopped"))
+    assert "only a finished run can be refitted" in refused("refit", run.path)
+    assert {path.name for path in checkpoints.iterdir()} == {"tiny", "three", "made"}
 
 
 def test_export_writes_one_page_and_says_where_and_how_large_it_is(vae, run, tmp_path):

@@ -56,6 +56,7 @@ class Calls(nn.Module):
         (nn.Conv2d(4, 2, 2, padding=2), ["conv"]),
         (nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2), ["conv_transpose"]),
         (nn.BatchNorm2d(4), []),
+        (nn.Softmax(-1), ["softmax"]),
         (nn.LayerNorm(5), ["normalise", "affine"]),
         (nn.LayerNorm((4, 5, 5), elementwise_affine=False), ["normalise"]),
         (nn.GroupNorm(2, 4), ["normalise", "affine"]),
@@ -278,11 +279,17 @@ class Branches(nn.Module):
 @pytest.mark.parametrize(
     ("module", "shape", "sentence"),
     [
+        (
+            image_net(nn.Softmax(1)),
+            (2,),
+            "layer 2 (Softmax) calls softmax over another axis than the last, which has no "
+            "browser version",
+        ),
         (image_net(nn.MaxPool2d(2)), (2,), "layer 2 (MaxPool2d) has no browser version"),
         (
-            nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=1))),
+            nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(dim=1))),
             (2,),
-            "layer 0.1 (Softmax) has no browser version",
+            "layer 0.1 (LogSoftmax) has no browser version",
         ),
         (
             image_net(nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")),

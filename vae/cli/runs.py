@@ -1,6 +1,7 @@
-"""Commands on runs that there are: list, shrink, export."""
+"""Commands on runs that there are: list, shrink, refit, export."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from vae.data import catalogue
 from vae.errors import UserError
 from vae.formats import ForeignRun
 from vae.names import printable
-from vae.runs import checkpoint, film
+from vae.runs import checkpoint, film, refit
 from vae.runs.checkpoint import CheckpointError
 from vae.runs.status import read_status
 
@@ -51,6 +52,16 @@ def add(commands: Commands) -> None:
         "The terms are computed anew, and how far they moved is printed.",
     )
     shrink.add_argument("path", metavar="PATH", help="a run folder, or a file in one")
+    refitting = commands.add(
+        "refit",
+        _refit,
+        "copy a finished run with an encoder that reads p(z|x) off a lattice",
+        "Of images, with one or two latent dimensions. The decoder stays; what the encoder of "
+        "layers lost against it, by taking another peak of p(z|x) than the highest, is won back.",
+    )
+    refitting.add_argument("path", metavar="PATH", help="a run folder, or a file in one")
+    refitting.add_argument("--name", help="of the new run [NAME-lattice]")
+    refitting.add_argument("--folder", type=Path, help="where the new run goes [beside the other]")
     export = commands.add(
         "export",
         _export,
@@ -111,7 +122,7 @@ def _shrink(options: argparse.Namespace) -> None:
     dataset = catalogue.load(run.train_config.held_out_dataset, "test")
     before = run.load_embedding(dataset.fingerprint) or embed(run.load_model(), dataset)
     model = run.load_model()
-    if any(not tensor.half().isfinite().all() for tensor in model.state_dict().values()):
+    if any(not weight.half().isfinite().all() for weight in model.parameters()):
         raise UserError(f"{run.path} has weights that are too large for half precision")
     checkpoint.save_model(run, model, torch.float16)
     after = embed(run.load_model(), dataset)
@@ -128,6 +139,16 @@ def _shrink(options: argparse.Namespace) -> None:
         f"{moved['kl']:+.4f} nats per {point}; the -ELBO of a single {point} by {single[0]:.3f} "
         f"(median), {single[1]:.3f} (95 %), {single[2]:.3f} (at most)"
     )
+
+
+def _refit(options: argparse.Namespace) -> None:
+    run = checkpoint.open_run(options.path)
+    name = checkpoint.check_name(options.name or f"{run.name}-lattice")
+    made = refit.refit(run, (options.folder or run.path.parent) / name)
+    before, after = run.load_held_out_terms(), made.load_held_out_terms()
+    was = f", with the encoder of layers {before.neg_elbo:.2f}" if before else ""
+    now = after.neg_elbo if after else math.nan
+    show(f"{made.path}: -ELBO {now:.2f} nats per image{was}")
 
 
 def _export(options: argparse.Namespace) -> None:

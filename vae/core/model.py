@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vae import wording
-from vae.config import IMAGE, SERIES, ForeignModel, ModelConfig
+from vae.config import IMAGE, LATTICE, SERIES, ForeignModel, ModelConfig
+from vae.core import gaussian
 from vae.core.likelihood import Likelihood, likelihood_of
 from vae.errors import UserError
 from vae.features import COUNT
 
 MAX_FOOTPRINT = 2**26  # 256 MB
+_SHARPNESS = 1000.0  # of nats: a point that is better by 0.01 is taken nearly alone
 _ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
 
@@ -47,6 +49,59 @@ class Encoder(nn.Module):
             x = torch.cat([x.flatten(1), c] if self.is_mlp else [x, planes], 1)
         h = self.body(x)  # (B, width)
         return self.mu(h), self.logvar(h)
+
+
+class LatticeEncoder(nn.Module):
+    """x (B, C, H, W) -> mu (B, D), logvar (B, D) of p(z|x) round its highest peak.
+
+    How it comes by its weights, and what they are: `vae.core.lattice_encoder`. Its sizes are part
+    of the format of a checkpoint.
+
+    Attributes:
+        down, score: log p(x|z_m) of an image, but for what is the same at all points, (B, M).
+        places: the z_m, (M, D).
+        width: of the Gaussian window round the best point in which p(z|x) is looked at.
+    """
+
+    N_POINTS, RANK = 8192, 192
+    EXACT = ("encoder.score.bias", "encoder.places", "encoder.width")  # not in half precision
+    places: Tensor
+    width: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        n = math.prod(config.image_shape)
+        self.rank = min(self.RANK, n)
+        self.down = nn.Linear(n, self.rank, bias=False)
+        self.score = nn.Linear(self.rank, self.N_POINTS)
+        self.register_buffer("places", torch.zeros(self.N_POINTS, config.latent_dim))
+        self.register_buffer("width", torch.ones(()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mu and logvar of q(z|x)."""
+        scores = self.score(self.down(x.flatten(1)))  # (B, M)
+        # The best point; but for ties, and without a choice that has no slope.
+        best = F.linear(torch.softmax(_SHARPNESS * scores, -1), self.places.T)  # (B, D)
+        precision = self.width**-2
+        window = self.places * precision, self.places.square().sum(1) * (-precision / 2)
+        share = torch.softmax(scores + F.linear(best, *window), -1)
+        # Moments round the best point: of those round 0 float32 would leave little.
+        moments = []
+        axes = torch.eye(self.places.shape[1]).to(self.places)
+        for axis, place in zip(axes, self.places.T, strict=True):
+            away = F.linear(best, -axis.expand(self.N_POINTS, -1), place)  # (B, M)
+            moments += [share * away, share * away * away]
+        total = x.new_ones(1, self.N_POINTS)
+        mean, square = (
+            torch.cat([F.linear(moment, total) for moment in moments[i::2]], -1) for i in (0, 1)
+        )
+        within = F.linear(share, self._cells().expand(len(axes), -1))
+        return best + mean, torch.log(torch.relu(square - mean * mean) + within)
+
+    def _cells(self) -> Tensor:
+        """The variance along an axis within what a point stands for, (M,): of a cube as large."""
+        log_volume = -math.log(self.N_POINTS) - gaussian.standard_normal_log_prob(self.places)
+        return torch.exp(log_volume * (2 / self.places.shape[1])) / 12
 
 
 class Reading(nn.Module):
@@ -107,7 +162,7 @@ class VAE(nn.Module):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        self.encoder = (LatticeEncoder if config.encoder == LATTICE else Encoder)(config)
         self.decoder = Decoder(config)
         self.likelihood: Likelihood = likelihood_of(config)
         self._trial: Trial | None = None

@@ -362,10 +362,9 @@ def _card(
 
 
 def _network(config: ModelConfig | ForeignModel) -> str:
-    widths = "-".join(map(str, config.hidden))
     if isinstance(config, ForeignModel):  # of which the widths may not be known
-        return f"{config.family} {widths}".strip()
-    return f"{config.family} {widths or 'linear'}"
+        return f"{config.family} {'-'.join(map(str, config.hidden))}".strip()
+    return f"{config.family} {config.network}"
 
 
 def _packed(data: bytes) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vae.analysis.embedding import Embedding
 from vae.config import VECTOR
 from vae.core.likelihood import Measured
-from vae.core.model import VAE, Encoder
+from vae.core.model import VAE, Encoder, LatticeEncoder
 from vae.live.constants import MAGIC
 from vae.live.program import Program, compile_given, compile_module
 from vae.live.recording import NonFiniteWeights, ProgramError
@@ -107,6 +107,8 @@ def model_pack(model: VAE, dataset: str, half: bool = False) -> bytes:
         pass  # then there is no pad to draw on, and all else is there
     else:
         header["encoder"] = encoder.header()
+        # The moments of a lattice are differences of nearly equal numbers: float16 has none left.
+        half = half and not isinstance(model.encoder, LatticeEncoder)
         arrays["encoder"] = _weights(encoder, half)
     return pack(header, arrays)
 
@@ -122,8 +124,10 @@ def _numbers(likelihood: Measured, shape: tuple[int, int, int]) -> dict[str, np.
 
 def _encoder(model: VAE) -> nn.Module:
     """The encoder as the browser runs it: nothing that is drawn there is missing or a count."""
-    own = isinstance(model.encoder, Encoder) and model.encoder.reading is not None
-    return _OfRead(model.encoder) if own else model.encoder
+    encoder = model.encoder
+    if isinstance(encoder, Encoder) and encoder.reading is not None:
+        return _OfRead(encoder)
+    return encoder
 
 
 class _OfRead(nn.Module):

@@ -14,6 +14,7 @@ they start in the buffer, counted in floats. The operations, with what they hold
     conv_transpose  the same, but weight (groups, outputs / groups, *kernel, inputs / groups)
     affine          channels, inner; scale and shift (channels), each for `inner` neighbours
     normalise       length, eps: each run of `length` values gets mean 0 and variance 1
+    softmax         length: each run of `length` values becomes shares of 1
     resample        channels, from (H, W), and the source coordinate of each row and column of
                     the result, between two of which it interpolates
     activation      kind, and its parameters by name

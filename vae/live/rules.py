@@ -175,6 +175,13 @@ def _group_norm(tape, result, input, num_groups, weight=None, bias=None, eps=1e-
     return tape.affine(out, result, tape.constant(weight, ones), tape.constant(bias, 0 * ones))
 
 
+@_rule("softmax")
+def _softmax(tape, result, input, dim=None, _stacklevel=3, dtype=None):
+    if dim is None or dim % input.ndim != input.ndim - 1:
+        tape.refuse("calls softmax over another axis than the last, which has no browser version")
+    return tape.emit("softmax", tape.of(input, batched=False), result, length=int(input.shape[-1]))
+
+
 # --- activations: one number in, one out ---
 
 

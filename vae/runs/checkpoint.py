@@ -29,7 +29,7 @@ from torch import Tensor
 
 from vae.analysis.embedding import Embedding
 from vae.config import ConfigError, ModelConfig, TrainConfig, brief
-from vae.core.model import VAE
+from vae.core.model import VAE, LatticeEncoder
 from vae.errors import UserError
 from vae.inference.evidence import Evidence
 from vae.runs import files, headers, results
@@ -273,9 +273,14 @@ def save_model(run: Run, model: VAE, dtype: torch.dtype = torch.float32) -> None
     Args:
         run: where.
         model: what.
-        dtype: of the numbers in the file: float32, or float16 for half the size.
+        dtype: of the numbers in the file: float32, or float16 for half the size; what a lattice
+            encoder needs exactly stays float32.
     """
-    state = {name: tensor.detach().cpu().to(dtype) for name, tensor in model.state_dict().items()}
+    exact = LatticeEncoder.EXACT if isinstance(model.encoder, LatticeEncoder) else ()
+    state = {
+        name: tensor.detach().cpu().to(torch.float32 if name in exact else dtype)
+        for name, tensor in model.state_dict().items()
+    }
     files.write_atomic(run.path / MODEL, safetensors.torch.save(state))
 
 

@@ -6,8 +6,11 @@ import streamlit as st
 
 from vae.figures import inference as figures
 from vae.inference.evidence import Evidence
+from vae.runs import refit
+from vae.runs.checkpoint import Run
 from vae.ui import charts, tables
 from vae.ui.results import evidence
+from vae.ui.text import plain
 from vae.ui.view import View
 
 
@@ -37,6 +40,11 @@ def show(view: View, index: int) -> None:
             f"log p(x) of {len(found):,} points, {how}: mean {found.log_px.mean():.2f} nats; "
             f"mean gap {gap.mean():.2f}, median {np.median(gap):.2f}. A click chooses a point."
         )
+        if isinstance(view.run, Run) and refit.can_be(view.run):
+            st.caption(
+                f"`python -m vae refit` makes a copy of {plain(view.run.name)} with the same "
+                "decoder, whose encoder reads p(z|x) off a lattice: often its gap is much smaller."
+            )
     with right:
         _worst_gaps(view, found)
         _per_class(view, found)

@@ -75,6 +75,24 @@ export const OPERATIONS = {
         }
       },
   },
+  softmax: {
+    expects: ({ length }, read) => ({ made: read, ok: read % length === 0 }),
+    prepare:
+      ({ length }, { x, y, size }) =>
+      (batch) => {
+        for (let start = 0; start < batch * size; start += length) {
+          const end = start + length;
+          let largest = x[start];
+          for (let i = start; i < end; i++) if (x[i] > largest) largest = x[i];
+          let sum = 0;
+          for (let i = start; i < end; i++) {
+            y[i] = Math.exp(x[i] - largest);
+            sum += y[i];
+          }
+          for (let i = start; i < end; i++) y[i] /= sum;
+        }
+      },
+  },
   resample: {
     expects: ({ channels, from: [H, W], rows, columns }) => ({
       read: channels * H * W,
