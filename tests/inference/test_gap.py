@@ -96,7 +96,7 @@ def test_the_search_is_no_worse_than_the_encoder_and_than_the_highest_peak(name)
             nodes = gaussian.gauss_hermite(10, len(mu))
             from_peak = best_gaussian(model, x, peak.to(mu), narrow, *nodes)
             assert best.neg_elbo < from_peak.neg_elbo + 0.5
-        if (name, index) == ("mnist-2d", 33):  # whose q(z|x) sits on the wrong peak
+        if (name, index) == ("mnist-2d", 33):  # of which an encoder of layers takes the wrong peak
             assert best.neg_elbo == pytest.approx(200.06, abs=0.1)
 
 

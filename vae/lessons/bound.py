@@ -157,6 +157,6 @@ LESSON = Lesson(
         "The bars of equation (8) have one length; that is the identity, not a coincidence.",
         "φ moves only the boundary between ELBO and gap. θ moves the end.",
         "With more than two latent dimensions the integral is an estimate: say so.",
-        "Point 33 of mnist-2d is a 4 that the encoder takes for a 0: use it to lead to lesson h.",
+        "Point 11 of digits-2d is a 2 that the encoder takes for a 5: use it to lead to lesson h.",
     ),
 )

@@ -19,7 +19,7 @@ _ASKED = "_stop"  # {"page": ..., "query": ...}: where the next run shall go
 # The stops that come with the app: title, page, query.
 TOUR = (
     ("Where the digits live", "explore", "run=mnist-2d&data=mnist+held-out&point=33&manifold=1"),
-    ("A 4 that is taken for a 0", "inference", "run=mnist-2d&data=mnist+held-out&point=33"),
+    ("A 2 that is taken for a 5", "inference", "run=digits-2d&data=digits+held-out&point=11"),
     ("How far one Gaussian is from another", "gaussians", "run=mnist-2d"),
     ("What it costs, picture by picture", "points", "run=mnist-2d&data=mnist+held-out&point=33"),
     ("Eight by eight pixels will do", "explore", "run=digits-2d&data=digits+held-out&point=100"),

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from vae.ui.session import checkpoints
 
-# The shipped run of MNIST, at a 4 whose encoder takes it for a 0: a telling point.
+# The shipped run of MNIST, at a 4 that is hard to tell: a telling point.
 DEFAULT = "run=mnist-2d&data=mnist+held-out&point=33&manifold=1"
 
 
