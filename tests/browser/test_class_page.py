@@ -72,6 +72,7 @@ def test_a_phone_needs_the_server_no_more_once_it_has_the_page(new_page, server,
     assert 0 <= picture["y"] < picture["y"] + picture["height"] < handle["y"]  # above the thumb
 
 
+@pytest.mark.slow
 def test_a_page_that_was_taken_down_is_a_sentence(new_page, server):
     page = new_page("/?run=digits-2d")
     path = give(page)

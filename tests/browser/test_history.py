@@ -36,7 +36,7 @@ def chosen(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("pages", [("Inference",), pytest.param(PAGES, marks=pytest.mark.slow)])
-def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page, server, pages):
+def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page, server):
     server.restart()
     names = set()
     # In a window of its own: Chromium remembers 50 entries of a tab and no more.
@@ -49,7 +49,7 @@ def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page,
     assert names == set(PAGES)
     settled(page)
     entries = page.evaluate("history.length")
-    for name in pages:
+    for name in PAGES:
         visit(page, name)
         entries += 1
         assert page.evaluate("history.length") == entries

@@ -43,6 +43,7 @@ examples:
   python -m vae evaluate --model my_vae.py:VAE --weights vae.pth --arg latent_dim=20
   python -m vae evaluate vae.pth --reading 'second head=sigma'
   python -m vae list
+  python -m vae refit checkpoints/digits-2d
   python -m vae shrink checkpoints/digits-2d
   python -m vae queue
   python -m vae data add photographs/ --name cats --size 32x32 --grey
