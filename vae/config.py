@@ -235,8 +235,10 @@ class ModelConfig:
     @property
     def network(self) -> str:
         """Its layers in a few words."""
-        widths = "-".join(map(str, self.hidden)) or "linear"
-        return widths if self.encoder == LAYERS else f"lattice encoder, decoder of {widths}"
+        if self.encoder == LATTICE:
+            widths = "-".join(map(str, reversed(self.hidden))) or "linear"
+            return f"lattice encoder, {self.family} decoder {widths}"
+        return f"{self.family} {'-'.join(map(str, self.hidden)) or 'linear'}"
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""

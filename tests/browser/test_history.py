@@ -35,7 +35,7 @@ def chosen(page: Page) -> list[str]:
     return [group.get_by_role("radio", checked=True).inner_text() for group in groups.all()]
 
 
-@pytest.mark.parametrize("pages", [("Inference",), pytest.param(PAGES, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_back_and_forward_restore_every_choice_and_a_page_is_one_entry(new_page, server):
     server.restart()
     names = set()

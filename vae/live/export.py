@@ -364,7 +364,7 @@ def _card(
 def _network(config: ModelConfig | ForeignModel) -> str:
     if isinstance(config, ForeignModel):  # of which the widths may not be known
         return f"{config.family} {'-'.join(map(str, config.hidden))}".strip()
-    return f"{config.family} {config.network}"
+    return config.network
 
 
 def _packed(data: bytes) -> str:

@@ -299,6 +299,6 @@ def _settings(run: Run) -> dict[str, str]:
         "trained on": train.dataset,
         "latent": f"k = {config.latent_dim}",
         "p(x|z)": config.likelihood,
-        "network": f"{config.family} {config.network}",
+        "network": config.network,
     }
     return rows if train.beta == 1 else rows | {"β": f"{train.beta:g}"}

@@ -172,7 +172,7 @@ def table(
                 "data": run.train_config.held_out_dataset,
                 "k": run.model_config.latent_dim,
                 "β": run.train_config.beta,
-                "network": run.model_config.network,
+                "network": "-".join(map(str, run.model_config.hidden)) or "linear",
                 "epoch": f"{last.get('epoch', 0)} of {run.train_config.epochs}",
                 "-ELBO": terms.neg_elbo if terms else None,
                 "recon": terms.recon if terms else None,
