@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from vae import wording
-from vae.config import ELBO, TrainConfig
+from vae.config import ELBO, LATTICE, TrainConfig
 from vae.errors import UserError
 from vae.runs import checkpoint, folders, job, makers, queue
 from vae.runs.checkpoint import Run
@@ -331,6 +331,11 @@ def progress(run: Run, status: Status, rows: list[dict]) -> None:
     last = held_out[-1]
     if run.train_config.objective != ELBO:
         st.caption(f"Trained {plain(run.train_config.made_by)}.")
+    if run.model_config.encoder == LATTICE:
+        st.caption(
+            "The film and the curves are of the training, with an encoder of layers; these figures "
+            "are of the lattice encoder that took its place."
+        )
     columns = st.columns(6, gap="small", vertical_alignment="bottom")
     columns[0].metric("held-out -ELBO, nats", nats(terms.neg_elbo))
     columns[1].metric("recon, nats", nats(terms.recon))
