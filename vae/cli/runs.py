@@ -1,7 +1,6 @@
 """Commands on runs that there are: list, shrink, refit, export."""
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,9 +145,9 @@ def _refit(options: argparse.Namespace) -> None:
     name = checkpoint.check_name(options.name or f"{run.name}-lattice")
     made = refit.refit(run, (options.folder or run.path.parent) / name)
     before, after = run.load_held_out_terms(), made.load_held_out_terms()
+    assert after is not None  # its map has just been stored
     was = f", with the encoder of layers {before.neg_elbo:.2f}" if before else ""
-    now = after.neg_elbo if after else math.nan
-    show(f"{made.path}: -ELBO {now:.2f} nats per image{was}")
+    show(f"{made.path}: -ELBO {after.neg_elbo:.2f} nats per image{was}")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -86,15 +86,14 @@ class LatticeEncoder(nn.Module):
         window = self.places * precision, self.places.square().sum(1) * (-precision / 2)
         share = torch.softmax(scores + F.linear(best, *window), -1)
         # Moments round the best point: of those round 0 float32 would leave little.
-        moments = []
-        axes = torch.eye(self.places.shape[1]).to(self.places)
+        means, squares = [], []
+        axes, total = torch.eye(self.places.shape[1]).to(self.places), x.new_ones(1, self.N_POINTS)
         for axis, place in zip(axes, self.places.T, strict=True):
             away = F.linear(best, -axis.expand(self.N_POINTS, -1), place)  # (B, M)
-            moments += [share * away, share * away * away]
-        total = x.new_ones(1, self.N_POINTS)
-        mean, square = (
-            torch.cat([F.linear(moment, total) for moment in moments[i::2]], -1) for i in (0, 1)
-        )
+            weighed = share * away
+            means.append(F.linear(weighed, total))
+            squares.append(F.linear(weighed * away, total))
+        mean, square = torch.cat(means, -1), torch.cat(squares, -1)
         within = F.linear(share, self._cells().expand(len(axes), -1))
         return best + mean, torch.log(torch.relu(square - mean * mean) + within)
 

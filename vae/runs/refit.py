@@ -46,9 +46,7 @@ def refit(run: Run, path: Path) -> Run:
     check_fits(run.model_config)
     train_images = catalogue.load(run.train_config.dataset, "train").images[:N_IMAGES]
     held_out = catalogue.load(run.train_config.held_out_dataset, "test")
-    model = fit_lattice_encoder(
-        run.load_model(), to_unit(train_images), run.train_config.seed % 2**63
-    )
+    model = fit_lattice_encoder(run.load_model(), to_unit(train_images), run.train_config.seed)
     draft = files.temporary(path)
     try:
         made = checkpoint.create(draft / path.name, model.config, run.train_config)
