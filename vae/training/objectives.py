@@ -26,9 +26,11 @@ _MOST_LOGVAR = 10.0
 # An encoder is drawn to a peak that is so many nats better, by so many nats for each width that it
 # is away: enough to leave a peak, and without a slope like that of a narrow q.
 _CLEARLY, _PULL, _PULL_WIDTH = 2.0, 30.0, 0.3
-_LATTICE_AT_ONCE = (
-    2**23
-)  # pixels of lattice points; of more the layers are run anew on the way back
+# Pixels of lattice points that are decoded at once; of more the layers run anew on the way back.
+_LATTICE_AT_ONCE = 2**23
+# So much of all shares of p(z|x) may lie at lattice points that have no slope. Those with one are a
+# multiple of so many, since a product of a new size is slow at first.
+_WITHOUT_SLOPE, _POINTS_MORE = 1e-3, 256
 
 
 class MeanTerms(NamedTuple):
@@ -125,16 +127,50 @@ class Loss(nn.Module):
     def _evidence_loss(
         self, target: Tensor, lattice: Tensor, mu: Tensor, logvar: Tensor, low: torch.autocast
     ) -> Tensor:
-        """-log p(x) over a lattice (M, D), and the cross-entropy of q; the sum over images."""
-        log_w = self._log_px_given(lattice, target, low)  # (B, M)
-        # What weighs less than e^-60 would become a denormal number, with which a CPU is slow.
-        log_w = log_w.maximum(log_w.detach().amax(1, keepdim=True) - 60)
-        log_px = log_w.logsumexp(1) - math.log(len(lattice))
-        share = log_w.detach().softmax(1)  # of p(z|x), (B, M)
+        """-log p(x) over a lattice (M, D), and the cross-entropy of q; the sum over images.
+
+        The slope of log p(x) is that of sum_m r_m log p(x|z_m) where the shares r stay as they are
+        (Fisher's identity). So only points that have nearly all of them are decoded with a slope.
+        """
+        with torch.no_grad():
+            log_w = self._log_px_given(lattice, target, low)  # (B, M)
+            # What weighs less than e^-60 would become a denormal number, with which a CPU is slow.
+            log_w = log_w.maximum(log_w.amax(1, keepdim=True) - 60)
+            log_px = log_w.logsumexp(1) - math.log(len(lattice))
+            share = log_w.softmax(1)  # of p(z|x), (B, M)
+            held, order = share.sum(0).sort(descending=True)
+            n = int((held.cumsum(0) < (1 - _WITHOUT_SLOPE) * len(share)).sum()) + 1
+            near = order[: -(-n // _POINTS_MORE) * _POINTS_MORE]
+        expected = self._expected(share[:, near], lattice[near], target, low)
+        neg_log_px = expected.detach() - expected - log_px.sum()
         mean, square = share @ lattice, share @ lattice.square()  # (B, D)
         away = (square - 2 * mu * mean + mu.square()) * torch.exp(-logvar)
         cross_entropy = (gaussian.LOG_2PI + logvar + away) / 2
-        return cross_entropy.sum() - log_px.sum()
+        return cross_entropy.sum() + neg_log_px
+
+    def _expected(
+        self, share: Tensor, lattice: Tensor, target: Tensor, low: torch.autocast
+    ) -> Tensor:
+        """sum_m r_m log p(x|z_m) for shares r of the points, (B, m); the sum over images."""
+        likelihood = self.model.likelihood
+        with low:
+            pixels = share.T @ likelihood.statistics(target)  # (m, N): what each point answers for
+        held = share.sum(0)
+
+        def of_points(z: Tensor, pixels: Tensor, held: Tensor) -> Tensor:
+            with low:
+                raw = self.model.decode(z)
+            eta, A = likelihood.terms(raw.float(), torch.float32)
+            return (pixels * eta).sum(dtype=A.dtype) - (held * A).sum()
+
+        size = max(1, _LATTICE_AT_ONCE // pixels.shape[1])
+        parts = list(zip(*(all_of.split(size) for all_of in (lattice, pixels, held)), strict=True))
+        if len(parts) == 1:
+            total = of_points(*parts[0])
+        else:
+            each = [checkpoint(of_points, *part, use_reentrant=False) for part in parts]
+            total = torch.stack(each).sum()
+        return (total + likelihood.base(target).sum()).float()
 
     def _pull(
         self, target: Tensor, lattice: Tensor, mu: Tensor, own: Tensor, low: torch.autocast
@@ -143,13 +179,13 @@ class Loss(nn.Module):
 
         `own` is log p(x|z) of q's draw, (B,); the result is the sum over images.
         """
-        with torch.no_grad():
-            best, at = self._log_px_given(lattice, target, low).max(1)
+        best, at = self._log_px_given(lattice, target, low).max(1)
         away = ((lattice[at] - mu) / _PULL_WIDTH).square().sum(1)
         return (_PULL * (best > own + _CLEARLY) * (1 + away).sqrt()).sum()
 
+    @torch.no_grad()
     def _log_px_given(self, lattice: Tensor, target: Tensor, low: torch.autocast) -> Tensor:
-        """log p(x|z) of each image at each point, (B, M)."""
+        """log p(x|z) of each image at each point, (B, M), without a slope."""
         pixels = self.model.likelihood.statistics(target)  # (B, N)
 
         def held_against(z: Tensor) -> Tensor:  # (m, D) -> (B, m), without b(x)
@@ -161,10 +197,7 @@ class Loss(nn.Module):
             return (products.to(A.dtype) - A).float()
 
         parts = lattice.split(max(1, _LATTICE_AT_ONCE // pixels.shape[1]))
-        if len(parts) == 1:
-            log_px = held_against(lattice)
-        else:
-            log_px = torch.cat([checkpoint(held_against, z, use_reentrant=False) for z in parts], 1)
+        log_px = torch.cat([held_against(z) for z in parts], 1)
         return log_px + self.model.likelihood.base(target).float()[:, None]
 
 

@@ -9,7 +9,7 @@ import { MOVING_MS, RESTING_MS, STILL_MS } from "../dom.js";
  * @property {(dirty: Set<string>) => void} lay what the pieces of work are
  * @property {(budget: number) => boolean} work one piece of about so many ms; false: none is left
  * @property {() => number} cost of a piece, in ms
- * @property {() => void} finish after the work of a frame in which something was drawn
+ * @property {(moved: boolean) => void} finish after the work of a frame; whether something was drawn before it
  */
 
 /** When what is drawn: parts are woken by name, and what can wait takes what is left of a frame. */
@@ -74,7 +74,7 @@ export class Frames {
       } while (left && remaining > stage.cost());
     }
     if (left) this.wake();
-    if (moved) stage.finish();
+    stage.finish(moved);
   }
 
   measure() {

@@ -18,6 +18,8 @@ export class Machine {
     this.given = new Picture("the chosen x", "given");
     this.mean = new Picture("the decoded mean at z = mu", "mean");
     this.title = el("div", { class: "title" });
+    /** @type {unknown[]} */
+    this.drawn = []; // what the picture of x was made of
     this.givenText = el("figcaption", {}, "x");
     this.meanText = el("figcaption");
     const { follow, manifold } = shared.settings.buttons;
@@ -63,7 +65,9 @@ export class Machine {
     const { smooth } = settings.values;
     const { x } = selection;
     this.drawMean();
-    if (selection.drawing) return;
+    const parts = [x, scene.running, smooth, selection.drawing, this.given.canvas.width];
+    if (selection.drawing || parts.every((part, i) => part === this.drawn[i])) return;
+    this.drawn = parts;
     if (x) this.given.draw(x, scene.running.look, smooth, undefined, PLOT_COLOURS.x);
     else this.given.clear();
   }

@@ -323,8 +323,10 @@ export class Panel {
     return this.bound.own.cost;
   }
 
-  finish() {
-    this.bound.show();
+  /** @param {boolean} moved */
+  finish(moved) {
+    if (moved) this.bound.show();
+    this.plot.draw();
   }
 
   /** Whether nothing is left to be drawn. */

@@ -34,6 +34,7 @@ export class Plot {
     this.mean = this.cost = new Float32Array(0);
     this.range = this.coming = rangeOf(0); // of the samples' means, those that are shown and the next
     this.isMet = false;
+    this.isStale = false; // what it shows has changed since it was drawn
     this.height = 0; // on the screen, in pixels
     this.font = this.ink = ""; // of the page: to ask for them takes as long as to draw
     /** @type {number[]} */
@@ -67,6 +68,7 @@ export class Plot {
     this.height = height;
     const hasChanged = this.picture.resize(canvas.clientWidth || 320, height);
     if (hasChanged || !this.font) this.takeStyle();
+    if (hasChanged) this.isStale = true;
     return hasChanged;
   }
 
@@ -98,18 +100,20 @@ export class Plot {
       this.orderOf = x;
       this.order.sort((a, b) => this.cost[b] - this.cost[a]);
     }
-    this.draw();
+    this.isStale = true;
   }
 
   /** E[x|z] at the mean of q. @param {Float32Array} mean */
   take(mean) {
     this.mean.set(mean);
-    this.draw();
+    this.isStale = true;
   }
 
+  /** Draws what has changed: once in a frame, however many of its parts have. */
   draw() {
     const { model } = this;
-    if (!model || model.look.isImage) return;
+    if (!this.isStale || !model || model.look.isImage) return;
+    this.isStale = false;
     const { canvas } = this.picture;
     const context = contextOf(canvas);
     context.clearRect(0, 0, canvas.width, canvas.height);
