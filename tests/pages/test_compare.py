@@ -14,8 +14,9 @@ from vae.analysis import comparison
 from vae.analysis.embedding import ARRAYS, Embedding, embed
 from vae.config import ModelConfig, TrainConfig
 from vae.core.model import VAE
+from vae.data import catalogue
 from vae.data.dataset import Dataset
-from vae.inference.evidence import EXACT, Evidence
+from vae.inference.evidence import EXACT, Evidence, exact
 from vae.runs import checkpoint
 from vae.runs.checkpoint import Run
 from vae.ui.results import loaded
@@ -362,3 +363,16 @@ def test_terms_that_are_not_finite_are_one_sentence(compare, checkpoints, monkey
     compare.run()
     assert not compare.exception
     assert "3 points of zz-digits have terms that are not finite" in said(compare)
+
+
+def test_of_two_objectives_it_is_told_what_the_bound_cost(app, checkpoints, tiny_run):
+    runs = [
+        tiny_run(checkpoints / name, **settings)
+        for name, settings in (("a", {}), ("b", {"objective": "evidence", "lattice_points": 64}))
+    ]
+    page = show(app)
+    assert "differ in what was maximised alone: elbo and evidence" in said(page)
+    for run in runs:
+        checkpoint.save_evidence(run, exact(run.load_model(), catalogue.load("digits")))
+    page.run()
+    assert "Trained by the bound, the network explains an image in" in said(page)

@@ -4,13 +4,15 @@ from collections.abc import Hashable
 
 import streamlit as st
 
+from vae.analysis import objectives
+from vae.analysis.objectives import Outcome
 from vae.errors import UserError
 from vae.formats import ForeignRun
 from vae.inference import evidence
 from vae.inference.condition import OWN_LABEL
 from vae.inference.evidence import USUAL_SAMPLES, Evidence
 from vae.runs import checkpoint
-from vae.runs.checkpoint import CheckpointError
+from vae.runs.checkpoint import CheckpointError, Run
 from vae.ui import faults, policy, roles
 from vae.ui.results import loaded, waiting
 from vae.ui.results.store import RESULTS
@@ -65,6 +67,16 @@ def offer(view: View, key: str) -> None:
             args=(view,),
         )
         st.caption(how, width="content")
+
+
+def outcome(view: View) -> Outcome:
+    """What the training of the view's run came to, which is one of ours."""
+    known, run = found(view), view.run
+    assert isinstance(run, Run)
+    return RESULTS.make(
+        ("outcome of an objective", view.key, known is None),
+        lambda: objectives.outcome(run.train_config, view.embedding, known),
+    )
 
 
 def _look(view: View) -> tuple[Evidence | None, str]:

@@ -18,7 +18,6 @@ from vae.runs.checkpoint import Run
 from vae.runs.status import read_status
 from vae.ui import charts, projection, tables
 from vae.ui.results import evidence, loaded
-from vae.ui.results.store import RESULTS
 from vae.ui.text import explained, nats, plain
 from vae.ui.view import View, seen_through
 
@@ -77,7 +76,7 @@ def show(run: Run, there: dict[str, Run]) -> None:
         except UserError as error:
             st.error(f"{plain(of_it.name)} cannot be shown: {explained(error)}")
     words = wording.of(run.model_config.kind)
-    outcomes = [_outcome(view) for view in views.values()]
+    outcomes = [evidence.outcome(view) for view in views.values()]
     _table(views, outcomes)
     if text := objectives.in_words(outcomes, words):
         st.markdown(text)
@@ -100,19 +99,6 @@ def show(run: Run, there: dict[str, Run]) -> None:
         "trained beside log p(x) covers the posterior and is far from the bound, until its own "
         "epochs begin."
     )
-
-
-def _outcome(view: View) -> Outcome:
-    known = evidence.found(view)
-    return RESULTS.make(
-        ("outcome of an objective", view.key, known is None),
-        lambda: objectives.outcome(_train_config(view), view.embedding, known),
-    )
-
-
-def _train_config(view: View) -> TrainConfig:
-    assert isinstance(view.run, Run)
-    return view.run.train_config
 
 
 def _table(views: dict[str, View], outcomes: list[Outcome]) -> None:
