@@ -5,8 +5,17 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.driver import settled
 from playwright.sync_api import expect
 
-PAGES = ("", "train")
-MORE_PAGES = ("traverse", "points", "inference", "diagnose", "compare", "learn", "gaussians")
+PAGES = ("",)
+MORE_PAGES = (
+    "train",
+    "traverse",
+    "points",
+    "inference",
+    "diagnose",
+    "compare",
+    "learn",
+    "gaussians",
+)
 
 
 @pytest.mark.parametrize(

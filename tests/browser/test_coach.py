@@ -84,6 +84,7 @@ def test_a_word_says_what_it_means_and_where_it_comes_from(new_page, how):
     assert "point=100" in page.url
 
 
+@pytest.mark.slow
 def test_the_words_of_the_maps_caption_are_explained_by_mouse_and_keyboard(new_page):
     page = new_page("/?run=digits-2d")
     caption = page.locator(".st-key-map_words")

@@ -264,6 +264,7 @@ def test_against_the_prior_only_p_moves_and_equation_6_is_the_kl(new_page):
     expect(page.get_by_text("This pair is no such case")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_preset_glides_to_what_the_library_says(new_page):
     page, duel = open_page(new_page)
     for preset in ("A posterior and the prior", "Two classes", "Near-singular"):

@@ -12,7 +12,9 @@ def hostile(server) -> Server:
     return server
 
 
-@pytest.mark.parametrize("page", ["points", "compare", "train"])
+@pytest.mark.parametrize(
+    "page", ["compare", *(pytest.param(p, marks=pytest.mark.slow) for p in ("points", "train"))]
+)
 def test_no_name_becomes_an_element(hostile, new_page, page):
     shown = new_page(f"/{page}?run={RUNS[0].replace('&', '%26').replace(' ', '+')}")
     settled(shown)

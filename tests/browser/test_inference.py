@@ -49,6 +49,7 @@ def test_a_link_opens_the_section_and_draws_change_the_estimate(new_page):
     expect(page.get_by_text(re.compile(r"1,000 draws with seed 1: .* integral"))).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_walk_through_leads_to_the_gradients(new_page):
     page = new_page("/inference?run=digits-2d&point=100")
     found(page)

@@ -92,6 +92,7 @@ def test_a_layout_can_be_cancelled_and_begun_again(new_page, faulty):
     expect(page.get_by_role("button", name="Compute UMAP-like")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_names_are_never_markup(new_page, server, run):
     copied = server.checkpoints / NASTY
     shutil.copytree(run.path, copied)

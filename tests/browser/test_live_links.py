@@ -61,6 +61,7 @@ def test_what_the_hand_set_outlives_other_pages_and_is_in_the_link(new_page, ser
     assert page.evaluate("elboRoom.panel.settings.values.S") == 17
 
 
+@pytest.mark.slow
 def test_another_theme_changes_nothing_that_was_set(new_page):
     page = new_page("/?run=digits-2d&point=100")
     plot, panel = Map(page), Panel(page)

@@ -30,6 +30,7 @@ from vae.data import catalogue
 from vae.runs import checkpoint
 
 
+@pytest.mark.slow
 def test_hovering_decodes_what_the_axes_say_also_after_a_zoom_and_a_pan(new_page, model):
     page = new_page("/?run=digits-2d")
     plot, panel = Map(page), Panel(page)
@@ -131,7 +132,8 @@ def test_a_click_on_a_point_gives_its_q_and_both_bounds_are_the_stored_terms(
     }
 
 
-@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_what_the_hand_does_around_a_click_does_not_undo_the_choice(when, new_page, embedding):
     page = new_page("/?run=digits-2d&point=3")
     plot, panel = Map(page), Panel(page)
@@ -203,6 +205,7 @@ def handle_moves(page: Page, plot: Map, panel: Panel, name: str) -> None:
     settled(page)
 
 
+@pytest.mark.slow
 def test_a_q_too_small_to_be_seen_is_shown_enlarged_until_it_is_wide(new_page):
     page = new_page("/?run=digits-2d&point=3&mu=-0.5,0.4&sigma=0.02,0.01")
     Map(page)

@@ -135,10 +135,10 @@ def test_on_a_phone_what_is_decoded_stays_above_the_map(new_page):
 @pytest.mark.parametrize(
     "name",
     [
-        *("points", "train", "learn"),
+        "points",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("traverse", "inference", "diagnose", "compare")
+            for name in ("train", "learn", "traverse", "inference", "diagnose", "compare")
         ),
     ],
 )

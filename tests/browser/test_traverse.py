@@ -28,6 +28,7 @@ def row(page: Page) -> list[str]:
     return page.locator(".walks img.cell").evaluate_all("all => all.map((one) => one.src)")
 
 
+@pytest.mark.slow
 def test_kinds_are_chosen_and_the_grid_and_its_animation_arrive(new_page, model, embedding):
     page = new_page("/traverse?run=digits-2d&values=data&point=5")
     expect(page.locator(".walks img.cell")).to_have_count(14)

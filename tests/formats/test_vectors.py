@@ -66,11 +66,11 @@ def trained(model: Theirs, x: Tensor) -> None:
 @pytest.mark.parametrize(
     ("name", "how", "output", "act", "norm"),
     [
-        ("wine", STANDARDISED, "linear", "ReLU", False),
+        ("wine", STANDARDISED, "linear", "ReLU", True),
         ("breast-cancer", TO_UNIT, "sigmoid", "ReLU", False),
         ("wine", TO_BOTH, "tanh", "tanh", False),
-        ("wine", STANDARDISED, "linear", "ReLU", True),
-        ("breast-cancer", TO_UNIT, "linear", "tanh", False),
+        pytest.param("wine", STANDARDISED, "linear", "ReLU", False, marks=pytest.mark.slow),
+        pytest.param("breast-cancer", TO_UNIT, "linear", "tanh", False, marks=pytest.mark.slow),
     ],
 )
 def test_it_opens_and_its_terms_are_those_of_the_class(tmp_path, name, how, output, act, norm):

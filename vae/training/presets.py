@@ -18,6 +18,8 @@ class Preset:
         n_steps: steps in all for a small one.
         lattice_points: of the objectives that integrate; 16 batches for a small data set.
         fewer: how many times fewer images these objectives read: their epochs take longer.
+        evidence_images: read by the objective evidence of a large data set, in batches of
+            `_EVIDENCE`: what a lattice costs is shared by the images of a batch.
         train: other settings of TrainConfig.
     """
 
@@ -29,6 +31,7 @@ class Preset:
     n_steps: int
     lattice_points: int
     fewer: float
+    evidence_images: int
     train: dict[str, Any]
 
 
@@ -43,6 +46,7 @@ PRESETS = {
         n_steps=4500,
         lattice_points=2048,
         fewer=2.0,
+        evidence_images=1_200_000,
         train={"batch_size": 256, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
     ),
     "standard": Preset(
@@ -55,6 +59,7 @@ PRESETS = {
         n_steps=9000,
         lattice_points=4096,
         fewer=2.5,
+        evidence_images=4_200_000,
         train={"batch_size": 512, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
     ),
     "best": Preset(
@@ -67,6 +72,7 @@ PRESETS = {
         n_steps=18000,
         lattice_points=8192,
         fewer=3.0,
+        evidence_images=15_000_000,
         train={
             "batch_size": 512,
             "learning_rate": 2e-3,
@@ -78,6 +84,7 @@ PRESETS = {
 # Below so many training images a data set is small: it is read many times over, in small batches.
 _SMALL = 20_000
 _SMALL_BATCH = 64
+_EVIDENCE: dict[str, Any] = {"batch_size": 2048, "learning_rate": 4e-3}
 _TABLE_HIDDEN = (32,)  # for a hundred rows or a few more, which larger networks learn by heart
 
 
@@ -104,19 +111,23 @@ def preset(
     """
     check_choice("preset", name, tuple(PRESETS))
     found, small = PRESETS[name], is_small(n_train)
-    batch = _SMALL_BATCH if small else found.train["batch_size"]
-    n_images = found.n_steps * batch if small else found.n_images
+    settings, n_images = found.train, found.n_images
+    if small:
+        settings = settings | {"batch_size": _SMALL_BATCH}
+        n_images = found.n_steps * _SMALL_BATCH
+    if objective == EVIDENCE and not small:
+        settings, n_images = settings | _EVIDENCE, found.evidence_images
+    elif objective in (EVIDENCE, BEST):
+        n_images = round(n_images / found.fewer)
     hidden = found.conv if family == "conv" else (256, 256, 128) if small else found.hidden
     model: dict[str, Any] = {"family": family, "hidden": hidden}
     if kind != IMAGE:
         model["likelihood"] = MIXED if kind == VECTOR else "gaussian"
         if kind == VECTOR and small:
             model["hidden"] = _TABLE_HIDDEN
-    if objective in (EVIDENCE, BEST):
-        n_images = round(n_images / found.fewer)
-    train = found.train | {
+    train = settings | {
         "lattice_points": 16 * _SMALL_BATCH if small else found.lattice_points,
-        "batch_size": batch if batch_size is None else batch_size,
+        "batch_size": settings["batch_size"] if batch_size is None else batch_size,
         "epochs": max(1, min(1000, round(n_images / n_train))),
         # Small layers spend longer on the conversions than they save.
         "precision": "float32" if small else "auto",
