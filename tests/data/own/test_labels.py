@@ -218,7 +218,7 @@ TWINS = [f"{c}/{i}.png" for c in ("cats", "dogs") for i in range(6)]
         ),
         ([f"{i}.{s}" for i in range(6) for s in ("png", "gif")], "0,a\n1,b\n", "may be 2 pictures"),
         (NAMES, "0.png\n1.png\n", "must have two columns"),
-        (NAMES, "0.png,a\n1.png\n2.png,b\n", r"row 2 \('1.png'\) has 1 of 2 columns"),
+        (NAMES, "0.png,a\n1.png\n2.png,b\n", r"row 2 of the file \('1.png'\) has 1 of 2 columns"),
     ],
 )
 def test_rows_that_can_be_meant_in_two_ways_are_refused(tmp_path, names, text, told):

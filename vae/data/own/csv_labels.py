@@ -11,7 +11,7 @@ from vae.data.own.table import Table
 
 LABEL_WORDS = (
     *("label", "labels", "class", "classes", "class_name", "class_id", "target", "targets"),
-    *("category", "y"),
+    *("category", "species", "variety", "diagnosis", "cell_type", "y"),
 )
 _FILE_WORDS = (
     *("file", "filename", "file_name", "image", "path", "picture", "image_id", "id", "name"),

@@ -125,8 +125,8 @@ def _of_one_width(rows: list[list[str]], name: str) -> tuple[list[list[str]], st
     for number, row in enumerate(rows, 1):
         if len(row) < width and width > 1:
             raise DatasetError(
-                f"{name}: row {number:,} ({shown(','.join(row))!r}) has {len(row)} of {width} "
-                "columns; give every row as many"
+                f"{name}: row {number:,} of the file ({shown(','.join(row))!r}) has {len(row)} of "
+                f"{width} columns; give every row as many"
             )
     # A blank line in a single column is an image without a label, not one row fewer.
     return [row[:width] or [""] for row in rows], told
