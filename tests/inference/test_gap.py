@@ -85,7 +85,7 @@ def test_the_search_is_no_worse_than_the_encoder_and_than_the_highest_peak(name)
     model = run.load_model().requires_grad_(False)
     dataset = catalogue.load(run.train_config.held_out_dataset, "test")
     lattice = Lattice(model) if model.config.latent_dim <= 2 else None
-    for index in (0, 33):
+    for index in (0, 11, 33):
         x = to_unit(dataset.images[index])
         mu, logvar = (values[0] for values in model.encode(x[None]))
         best = best_of_image(model, x, mu, logvar, lattice)
@@ -96,8 +96,8 @@ def test_the_search_is_no_worse_than_the_encoder_and_than_the_highest_peak(name)
             nodes = gaussian.gauss_hermite(10, len(mu))
             from_peak = best_gaussian(model, x, peak.to(mu), narrow, *nodes)
             assert best.neg_elbo < from_peak.neg_elbo + 0.5
-        if (name, index) == ("mnist-2d", 33):  # of which an encoder of layers takes the wrong peak
-            assert best.neg_elbo == pytest.approx(200.06, abs=0.1)
+        if (name, index) == ("digits-2d", 11):  # of which the encoder takes the wrong peak
+            assert best.neg_elbo < best.neg_elbo_before - 15
 
 
 def test_without_a_lattice_all_are_estimates(digits):
