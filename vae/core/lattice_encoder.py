@@ -9,9 +9,11 @@ encoder, which holds an image against all of them:
 
 The points have equal weight under the prior, so that, but for a constant, these are the logarithms
 of the shares of p(z|x) at them. The mean and the variance of the shares near the best point are mu
-and sigma^2.
+and sigma^2. Where p(z|x) is narrower than the points are apart, its logarithm is divided by a
+softness first, and the variance afterwards.
 """
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -26,9 +28,10 @@ from vae.core.model import VAE, LatticeEncoder
 from vae.errors import UserError
 
 MOST_NUMBERS = 2**28  # of what is decoded on the lattice: 1 GB
-N_IMAGES = 1000  # that the width of the window is chosen by
+N_IMAGES = 1000  # that the width of the window and the softness are chosen by
 # Of the window, in units of the prior's sigma: the wider ones are for posteriors that are wide.
 WIDTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 3.2)
+SOFTNESSES = (1.0, 2.0, 4.0, 8.0)
 
 
 def check_fits(config: ModelConfig) -> None:
@@ -52,7 +55,8 @@ def fit_lattice_encoder(model: VAE, x: Tensor, seed: int = 0) -> VAE:
 
     Args:
         model: a VAE of images with one or two latent dimensions and no condition.
-        x: images by whose -ELBO the width of the window is chosen, (B, C, H, W), B at least 1.
+        x: images by whose -ELBO the width of the window and the softness are chosen,
+            (B, C, H, W), B at least 1.
         seed: of the noise of that -ELBO.
 
     Returns:
@@ -80,12 +84,18 @@ def fit_lattice_encoder(model: VAE, x: Tensor, seed: int = 0) -> VAE:
         U, S, V = torch.svd_lowrank(eta, encoder.rank, niter=4)
     # Half of the scale to each, so that both are well within half precision.
     encoder.down.weight.copy_((V * S.sqrt()).T)
-    encoder.score.weight.copy_(U * S.sqrt())
-    encoder.score.bias.copy_(-torch.cat([part[1] for part in parts]))
+    weight, bias = U * S.sqrt(), -torch.cat([part[1] for part in parts])
     eps = gaussian.draw((4, len(x), D), torch.Generator().manual_seed(seed))
-    costs = {}
-    for width in WIDTHS:
+
+    def take(width: float, softness: float) -> None:
         encoder.width.fill_(width)
-        costs[width] = float(point_terms(made, x, eps).neg_elbo.mean())
-    encoder.width.fill_(min(costs, key=costs.__getitem__))
+        encoder.softness.fill_(softness)
+        encoder.score.weight.copy_(weight / softness)
+        encoder.score.bias.copy_(bias / softness)
+
+    costs = {}
+    for pair in itertools.product(WIDTHS, SOFTNESSES):
+        take(*pair)
+        costs[pair] = float(point_terms(made, x, eps).neg_elbo.mean())
+    take(*min(costs, key=costs.__getitem__))
     return made

@@ -58,15 +58,20 @@ class LatticeEncoder(nn.Module):
     of the format of a checkpoint.
 
     Attributes:
-        down, score: log p(x|z_m) of an image, but for what is the same at all points, (B, M).
+        down, score: log p(x|z_m) of an image through `softness`, but for what is the same at all
+            points, (B, M).
         places: the z_m, (M, D).
         width: of the Gaussian window round the best point in which p(z|x) is looked at.
+        softness: T. p(z|x)^(1/T) has about the same mean as p(z|x) and T times the variance, so
+            that the points round a peak that is narrower than their distance tell of it, too.
     """
 
     N_POINTS, RANK = 8192, 192
-    EXACT = ("encoder.score.bias", "encoder.places", "encoder.width")  # not in half precision
+    EXACT = ("encoder.score.bias", "encoder.places", "encoder.width", "encoder.softness")
+    # EXACT are those that are never stored in half precision.
     places: Tensor
     width: Tensor
+    softness: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -76,6 +81,7 @@ class LatticeEncoder(nn.Module):
         self.score = nn.Linear(self.rank, self.N_POINTS)
         self.register_buffer("places", torch.zeros(self.N_POINTS, config.latent_dim))
         self.register_buffer("width", torch.ones(()))
+        self.register_buffer("softness", torch.ones(()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mu and logvar of q(z|x)."""
@@ -83,7 +89,9 @@ class LatticeEncoder(nn.Module):
         # The best point; but for ties, and without a choice that has no slope.
         best = F.linear(torch.softmax(_SHARPNESS * scores, -1), self.places.T)  # (B, D)
         precision = self.width**-2
-        window = self.places * precision, self.places.square().sum(1) * (-precision / 2)
+        # The points are as dense as the prior: so much of it is in p(z|x)^(1/T) too often.
+        prior = 1 - 1 / self.softness
+        window = self.places * precision, self.places.square().sum(1) * ((prior - precision) / 2)
         share = torch.softmax(scores + F.linear(best, *window), -1)
         # Moments round the best point: of those round 0 float32 would leave little.
         means, squares = [], []
@@ -95,7 +103,8 @@ class LatticeEncoder(nn.Module):
             squares.append(F.linear(weighed * away, total))
         mean, square = torch.cat(means, -1), torch.cat(squares, -1)
         within = F.linear(share, self._cells().expand(len(axes), -1))
-        return best + mean, torch.log(torch.relu(square - mean * mean) + within)
+        variance = torch.relu(square - mean * mean) + within
+        return best + mean, torch.log(F.linear(variance, axes / self.softness))
 
     def _cells(self) -> Tensor:
         """The variance along an axis within what a point stands for, (M,): of a cube as large."""
