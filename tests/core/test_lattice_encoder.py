@@ -107,3 +107,18 @@ def test_where_it_cannot_be_made_the_reason_is_said(config, reason):
 def test_a_config_of_none_is_refused(more):
     with pytest.raises(ConfigError, match="encoder"):
         ModelConfig((1, 8, 8), **{"encoder": LATTICE, **more})
+
+
+def test_a_posterior_narrower_than_the_points_are_apart_is_found_between_them():
+    model = VAE(ModelConfig((1, 4, 4), 2, hidden=(), likelihood="gaussian")).requires_grad_(False)
+    layer = model.decoder.body[0]
+    layer.weight.copy_(torch.linalg.qr(draws(16, 2)).Q)
+    layer.bias.fill_(0.5)
+    model.likelihood.logvar_x.fill_(2 * torch.tensor(0.01).log())  # the points are 0.03 apart
+    z = draws(200, 2).clamp(-1, 1)
+    x = layer(z).view(200, 1, 4, 4)
+    made = fit_lattice_encoder(model, x)
+    mu, logvar = made.encode(x)
+    assert made.encoder.softness > 1
+    assert (mu - z).abs().quantile(0.9) < 0.004
+    assert (logvar - 2 * torch.tensor(0.01).log()).abs().quantile(0.9) < 0.7
