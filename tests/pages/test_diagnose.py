@@ -145,3 +145,12 @@ def test_with_no_checkpoint_there_is_a_way_to_one(app, checkpoints):
     app.run().switch_page("pages/diagnose.py").run()
     assert not app.exception
     assert any("This server has no checkpoint" in info.value for info in app.info)
+
+
+@pytest.mark.parametrize("objective", ["elbo", "evidence"])
+def test_of_curves_of_two_objectives_no_verdict_is_made(app, checkpoints, tiny_run, objective):
+    tiny_run(checkpoints / "tiny", objective=objective, lattice_points=64, epochs=4)
+    app.run().switch_page("pages/diagnose.py").run()
+    no_trouble(app)
+    said = " ".join(str(e.value) for e in (*app.main.markdown, *app.main.caption))
+    assert ("still improving at its end" in said) == (objective == "elbo")

@@ -10,6 +10,7 @@ from vae.analysis import aggregate, diagnosis, measures
 from vae.analysis.aggregate import MMD
 from vae.analysis.diagnosis import Diagnosis, Measurements
 from vae.analysis.measures import MapsCompared
+from vae.config import LATTICE
 from vae.core import gaussian
 from vae.errors import UserError
 from vae.inference.condition import OWN_LABEL
@@ -25,14 +26,18 @@ _SAMPLES_OF_MMD = 1000  # of q(z) and of p(z)
 
 def measured(view: View) -> tuple[Measurements, Diagnosis]:
     """The diagnosis and what it rests on. Raises UserError."""
-    metrics = loaded.metrics(view.run)
+    run = view.run
+    # A refitted run's curves are of another encoder, and those by log p(x) of two objectives: where
+    # they end says nothing of how the model does.
+    is_other = run.model_config.encoder == LATTICE or run.train_config.integrates
+    metrics = [] if is_other else loaded.metrics(run)
 
     def compute(progress: Progress) -> tuple[Measurements, Diagnosis]:
         found = _measure(view, metrics)
         return found, diagnosis.diagnose(found)
 
     # The run may have grown by an epoch, or the images have come, since.
-    asked = "measured", view.run.train_config, len(metrics), view.images is not None
+    asked = "measured", run.train_config, len(metrics), view.images is not None
     return waiting.result((view.key, asked), compute, "Examining the checkpoint")
 
 
