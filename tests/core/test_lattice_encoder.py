@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from vae.config import LATTICE, ConfigError, ModelConfig
+from vae.config import LATTICE, ConfigError, ModelConfig, TrainConfig
 from vae.core.elbo import point_terms
 from vae.core.lattice_encoder import check_fits, fit_lattice_encoder
-from vae.core.model import VAE
+from vae.core.model import VAE, LatticeEncoder
 from vae.data import catalogue
 from vae.data.dataset import to_unit
 from vae.errors import UserError
 from vae.features import Feature
 from vae.inference.quadrature import exact_posterior
+from vae.runs import checkpoint
 from vae.runs.checkpoint import open_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,3 +124,17 @@ def test_a_posterior_narrower_than_the_points_are_apart_is_found_between_them():
     assert made.encoder.softness > 1
     assert (mu - z).abs().quantile(0.9) < 0.004
     assert (logvar - 2 * torch.tensor(0.01).log()).abs().quantile(0.9) < 0.7
+
+
+def test_a_file_of_before_there_was_a_softness_opens(trained, digits, tmp_path):
+    made = fit_lattice_encoder(trained, digits[:20])
+    assert isinstance(made.encoder, LatticeEncoder)
+    made.encoder.softness.fill_(1)
+    run = checkpoint.create(tmp_path / "run", made.config, TrainConfig("digits", epochs=1))
+    checkpoint.save_model(run, made)
+    weights = load_file(run.path / "model.safetensors")
+    del weights["encoder.softness"]
+    save_file(weights, run.path / "model.safetensors")
+    found = open_run(run.path).load_model()
+    for ours, theirs in zip(found.encode(digits), made.encode(digits), strict=True):
+        assert torch.equal(ours, theirs)

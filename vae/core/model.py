@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +68,9 @@ class LatticeEncoder(nn.Module):
 
     N_POINTS, RANK = 8192, 192
     EXACT = ("encoder.score.bias", "encoder.places", "encoder.width", "encoder.softness")
-    # EXACT are those that are never stored in half precision.
+    # EXACT are those that are never stored in half precision. Files of before lack what was added,
+    # and mean this by it:
+    ADDED: ClassVar = {"encoder.softness": 1.0}
     places: Tensor
     width: Tensor
     softness: Tensor

@@ -128,7 +128,10 @@ class Run:
                     "the training that wrote it diverged, so train again"
                 )
         model = _on_meta(self.model_config)
-        model.load_state_dict({name: t.float() for name, t in state.items()}, assign=True)
+        weights = {name: tensor.float() for name, tensor in state.items()}
+        for name in _shapes(self.model_config).keys() - weights.keys():
+            weights[name] = torch.tensor(LatticeEncoder.ADDED[name])
+        model.load_state_dict(weights, assign=True)
         return model.eval()
 
     def load_metrics(self) -> list[dict[str, Any]]:
@@ -434,6 +437,8 @@ def _check_header(path: Path, config: ModelConfig) -> None:
         raise files.not_safetensors(path, error) from error
     found = {name: (shape, header.dtypes[name]) for name, shape in header.shapes.items()}
     for name, shape in expected.items():
+        if name not in found and name in LatticeEncoder.ADDED:
+            continue
         if name not in found:
             raise CheckpointError(f"{path} lacks the tensor '{name}' that {CONFIG} calls for")
         if found[name][0] != shape or found[name][1] not in ("F32", "F16"):
