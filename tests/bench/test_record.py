@@ -14,7 +14,7 @@ from vae.training import presets
 from vae.training.trainer import Trainer
 
 TINY = presets.Preset(
-    "", "", (), (), 0, 46, 64, 1.0, {"learning_rate": 2e-3}
+    "", "", (), (), 0, 46, 64, 1.0, 0, {"learning_rate": 2e-3}
 )  # two epochs of digits
 NEVER = -1000.0  # nats
 

@@ -59,7 +59,7 @@ PRESETS = {
         n_steps=9000,
         lattice_points=4096,
         fewer=2.5,
-        evidence_images=3_360_000,
+        evidence_images=3_720_000,
         train={"batch_size": 512, "learning_rate": 2e-3, "max_grad_norm": 1000.0},
     ),
     "best": Preset(

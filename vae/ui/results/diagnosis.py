@@ -14,6 +14,7 @@ from vae.config import LATTICE
 from vae.core import gaussian
 from vae.errors import UserError
 from vae.inference.condition import OWN_LABEL
+from vae.runs.checkpoint import Run
 from vae.ui.results import loaded, waiting
 from vae.ui.results.task import Progress
 from vae.ui.view import View
@@ -29,7 +30,9 @@ def measured(view: View) -> tuple[Measurements, Diagnosis]:
     run = view.run
     # A refitted run's curves are of another encoder, and those by log p(x) of two objectives: where
     # they end says nothing of how the model does.
-    is_other = run.model_config.encoder == LATTICE or run.train_config.integrates
+    is_other = isinstance(run, Run) and (
+        run.model_config.encoder == LATTICE or run.train_config.integrates
+    )
     metrics = [] if is_other else loaded.metrics(run)
 
     def compute(progress: Progress) -> tuple[Measurements, Diagnosis]:
