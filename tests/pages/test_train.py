@@ -13,6 +13,7 @@ from vae.config import ModelConfig, TrainConfig
 from vae.data import builtin, catalogue
 from vae.inference import evidence
 from vae.runs import checkpoint, queue
+from vae.runs.refit import refit
 from vae.runs.status import read_status
 from vae.ui.results import waiting
 
@@ -398,3 +399,12 @@ def test_what_no_objective_can_integrate_is_not_offered(app, checkpoints, tiny_r
     page = app.run().switch_page("pages/train.py").run()
     page.segmented_control(key="train_view").set_value("Objectives").run()
     assert [b.label for b in page.button if b.label.startswith("Train by")] == ["Train by iwae"]
+
+
+def test_of_a_refitted_run_no_other_objective_is_offered(app, checkpoints, tiny_run):
+    refit(tiny_run(checkpoints / "tiny"), checkpoints / "refitted")
+    app.query_params["run"] = "refitted"
+    page = app.run().switch_page("pages/train.py").run()
+    page.segmented_control(key="train_view").set_value("Objectives").run()
+    assert not page.exception
+    assert not any(b.label.startswith("Train by") for b in page.button)

@@ -395,3 +395,12 @@ def test_a_job_writes_tensors_that_others_read(tiny_run, tmp_path):
     stored = safetensors.numpy.load_file(run.path / "model.safetensors")
     assert stored["encoder.body.1.weight"].shape == (16, 64)
     assert torch.from_numpy(stored["encoder.body.1.weight"]).abs().max() > 0
+
+
+def test_a_lattice_is_never_trained(tmp_path):
+    asked = ModelConfig((1, 8, 8), hidden=(16,), encoder="lattice")
+    settings = TrainConfig("digits", epochs=1)
+    assert job.create(tmp_path / "queued", asked, settings).model_config.encoder == "layers"
+    for _ in job.train(tmp_path / "now", asked, settings, "cpu"):
+        pass
+    assert checkpoint.open_run(tmp_path / "now").model_config.encoder == "layers"

@@ -67,9 +67,9 @@ class LatticeEncoder(nn.Module):
     """
 
     N_POINTS, RANK = 8192, 192
+    # Never stored in half precision:
     EXACT = ("encoder.score.bias", "encoder.places", "encoder.width", "encoder.softness")
-    # EXACT are those that are never stored in half precision. Files of before lack what was added,
-    # and mean this by it:
+    # Files of before lack what was added, and mean this by it:
     ADDED: ClassVar = {"encoder.softness": 1.0}
     places: Tensor
     width: Tensor

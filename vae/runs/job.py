@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from vae.analysis.embedding import embed
-from vae.config import IMAGE, ModelConfig, TrainConfig
+from vae.config import IMAGE, LAYERS, ModelConfig, TrainConfig
 from vae.core.model import VAE
 from vae.data import catalogue
 from vae.data.catalogue import Dataset
@@ -69,7 +69,7 @@ def train(
             condition, or no such device.
     """
     checkpoint.check_free(run_path)
-    model_config = _with_classes(model_config, train_config)
+    model_config = _as_trained(model_config, train_config)
     device = choose_device(device) if not isinstance(device, torch.device) else device
     data = _load(model_config, train_config)
     distributed.any_of(False, device)  # all have looked whether the name is free
@@ -122,7 +122,7 @@ def create(
             no labels for a condition, or as `objectives.check_objective`.
     """
     checkpoint.check_free(run_path)
-    model_config = _with_classes(model_config, train_config)
+    model_config = _as_trained(model_config, train_config)
     _check_shape(catalogue.describe(train_config.dataset), model_config, train_config)
     check_objective(model_config, train_config, catalogue.describe(train_config.dataset).n_train)
     # Made in a hidden folder and moved once it is whole, so nobody meets a run without weights.
@@ -136,8 +136,9 @@ def create(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _with_classes(model: ModelConfig, train: TrainConfig) -> ModelConfig:
-    """The model with the classes of the data that its condition is about. Raises UserError."""
+def _as_trained(model: ModelConfig, train: TrainConfig) -> ModelConfig:
+    """The model with the classes of the data that its condition is about, and with an encoder of
+    layers, since a lattice is not trained. Raises UserError."""
     n_classes = 0
     if train.condition == "label":
         n_classes = catalogue.describe(train.dataset).n_classes
@@ -146,7 +147,7 @@ def _with_classes(model: ModelConfig, train: TrainConfig) -> ModelConfig:
                 f"condition (='label') needs labels of two classes or more, and {train.dataset} "
                 "has none; leave it out (condition none), or add the data again with labels"
             )
-    return dataclasses.replace(model, n_classes=n_classes)
+    return dataclasses.replace(model, n_classes=n_classes, encoder=LAYERS)
 
 
 def _untrained(run: Run) -> VAE:

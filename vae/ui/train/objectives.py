@@ -9,7 +9,7 @@ from vae import wording
 from vae.analysis import objectives
 from vae.analysis.axes import Projection
 from vae.analysis.objectives import Outcome
-from vae.config import BEST, ELBO, EVIDENCE, IWAE, TrainConfig
+from vae.config import BEST, ELBO, EVIDENCE, IWAE, LATTICE, TrainConfig
 from vae.core.lattice import MOST_DIMENSIONS
 from vae.errors import UserError
 from vae.figures import explore as figures
@@ -47,8 +47,13 @@ def family(run: Run, runs: list[Run]) -> dict[str, Run]:
 
 
 def lacking(run: Run, there: dict[str, Run]) -> list[tuple[str, TrainConfig]]:
-    """The names and settings of the runs that the family lacks, but for best."""
+    """The names and settings of the runs that the family lacks, but for best.
+
+    None for a refitted run: what is trained has an encoder of layers, which is another network.
+    """
     made = []
+    if run.model_config.encoder == LATTICE:
+        return made
     for objective in (ELBO, IWAE, EVIDENCE):
         if objective in there:
             continue
