@@ -51,7 +51,19 @@ def hasty_gate(request, monkeypatch) -> None:
         monkeypatch.setattr(gate, "SECONDS", 4.0)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    kinds: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("few"):
+            kinds.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for kind in kinds.values():
+        marker = kind[0].get_closest_marker("few")
+        every = max(1, len(kind) // marker.args[0])
+        for i, item in enumerate(kind):
+            if i % every or i // every >= marker.args[0]:
+                item.add_marker("slow")
+
     def place(item: pytest.Item) -> int:
         room = item.path.parent.name
         return LONGEST_FIRST.index(room) if room in LONGEST_FIRST else len(LONGEST_FIRST)

@@ -39,6 +39,7 @@ def test_points_that_were_not_fitted_stand_among_their_cluster(laid_out):
     assert (distances.argmin(1) == of[~fitted]).all()
 
 
+@pytest.mark.slow
 def test_it_is_as_good_as_scikit_learns_own_run():
     points, _ = clusters(200)
     ours = trustworthiness(points, layout(points), n_neighbors=10)

@@ -50,6 +50,7 @@ def test_another_visitors_point_an_error_and_a_missing_number_are_noticed(embedd
     assert _wrong("train", 3, embedding, broken) == ["train: it failed"]
 
 
+@pytest.mark.slow
 def test_a_few_visitors_get_their_own_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(classroom, "_THINKS_S", (0.0, 0.1))
     for name in classroom._RUNS:

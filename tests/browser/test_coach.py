@@ -36,6 +36,7 @@ def test_each_step_goes_on_once_it_has_been_done(new_page):
     expect(page.locator(".coach")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_it_is_not_shown_twice_but_whenever_it_is_asked_for(new_page):
     page = new_page("/?run=digits-2d&point=100", new=True)
     panel = Panel(page)

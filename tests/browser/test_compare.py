@@ -85,6 +85,7 @@ def test_a_click_in_either_map_chooses_the_point_in_both(new_page):
         assert f"point={index}" in page.url
 
 
+@pytest.mark.slow
 def test_a_lasso_in_one_lights_the_group_in_both(new_page):
     page = new_page(LINK, kept=True)
     first = Map(page, "first_map")

@@ -38,6 +38,7 @@ def assert_shows(panel: Panel, model: VAE, label: int) -> None:
     assert np.abs(found - decoded(model.given(label), panel.q["mu"])).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_class_answers_while_the_hand_is_dragged_and_the_page_follows(new_page, model, server):
     page = new_page(LINK)
     panel = Panel(page)

@@ -95,6 +95,7 @@ def test_a_deep_link_shows_the_frame_on_a_cold_server_too(new_page, server):
     assert "point=7" in page.url
 
 
+@pytest.mark.slow
 def test_a_lasso_chooses_a_group_that_points_can_list(new_page):
     page = new_page()
     plot, panel = Map(page).plot, Panel(page)

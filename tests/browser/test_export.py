@@ -315,6 +315,7 @@ def test_names_from_a_file_stay_text(opened, tmp_path):
     assert page.evaluate("globalThis.hit") is None
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_any_number_of_latent_dimensions_opens(latent_dim, opened, tmp_path):
     model = VAE(ModelConfig((1, 8, 8), latent_dim, hidden=(6,)))
@@ -333,6 +334,7 @@ def test_an_old_browser_is_told_why_it_cannot(new_tab, exported):
     expect(page.get_by_text("Unpacking the model")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_in_a_notebooks_frame_the_page_lives_as_well(new_tab, run, model, embedding):
     page = new_tab()
     page.set_content(f"<p>a cell's output</p>{show(run)._repr_html_()}")

@@ -40,6 +40,7 @@ def test_the_point_chosen_on_explore_is_the_one_that_is_inferred(new_page):
     assert {"q(z|x)", "p(z|x)", "best Gaussian"} <= {name.strip() for name in names}
 
 
+@pytest.mark.slow
 def test_a_link_opens_the_section_and_draws_change_the_estimate(new_page):
     page = new_page("/inference?run=digits-2d&point=100&section=Monte+Carlo")
     found(page)

@@ -48,6 +48,7 @@ def press(page: Page, name: str, key: str) -> None:
     page.locator(".live").get_by_role("button", name=name, exact=True).press(key)
 
 
+@pytest.mark.slow
 def test_whatever_the_hand_does_the_keyboard_does(opened):
     page, plot, panel = opened
     before = panel.q

@@ -112,6 +112,7 @@ def test_a_layout_is_chosen_hovered_clicked_and_left_again(new_page, model, embe
     page.wait_for_function("elboRoom.panel.map.plot._fullLayout.shapes.length === 3")
 
 
+@pytest.mark.slow
 def test_q_is_followed_by_its_nearest_point_and_a_tour_goes_through_points(new_page, embedding):
     page = new_page(LINK)
     shown, panel = laid_out(page), Panel(page)

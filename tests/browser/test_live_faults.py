@@ -51,6 +51,7 @@ def test_a_layer_that_no_browser_runs_is_named_and_the_server_decodes(new_page, 
     expect(page.get_by_text("seed 1")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_one_sentence_and_the_page_lives(new_page, faulty):
     page = new_page("/?run=silu&point=5", faulty)
     problem = page.locator(".live .problem")

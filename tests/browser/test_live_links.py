@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from vae.live import pack, source
 
 
+@pytest.mark.slow
 def test_a_page_that_is_chosen_in_the_same_breath_as_a_change_is_shown(new_page):
     page = new_page("/?run=digits-2d&point=100")
     for _ in range(3):

@@ -11,6 +11,7 @@ from vae.core import gaussian
 from vae.data.dataset import Dataset
 
 
+@pytest.mark.slow
 def test_a_drawing_is_read_by_the_encoder_and_can_be_sent_to_points(new_page, model, embedding):
     page = new_page("/?run=digits-2d&point=100")
     Map(page)

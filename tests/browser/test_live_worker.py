@@ -41,6 +41,7 @@ def shows(page: Page, panel: Panel, model: VAE) -> None:
     assert np.abs(shown - expected.numpy()).mean() < 3
 
 
+@pytest.mark.slow
 def test_a_slow_network_is_run_by_a_worker_and_the_newest_q_wins(new_page, slow):
     page = new_page("/?run=slow&mu=0.5,0.2")
     panel = Panel(page)

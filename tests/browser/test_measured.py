@@ -40,6 +40,7 @@ def decoded(page: Page, model: VAE) -> tuple[np.ndarray, np.ndarray]:
     return np.array(shown), mean.flatten().numpy()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("kind", [VECTOR, SERIES])
 def test_the_plot_follows_the_hand_and_the_bound_is_the_stored_one(new_page, wine, waves, kind):
     run = wine if kind == VECTOR else waves

@@ -41,6 +41,7 @@ def on_stage(page: Page) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), SCREENS, ids=["small", "large"])
 def test_what_is_on_the_stage_is_large_and_the_hand_reaches_it(new_page, width, height):
     page = new_page("/?run=digits-2d&point=100", viewport={"width": width, "height": height})

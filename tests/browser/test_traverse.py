@@ -58,6 +58,7 @@ def test_kinds_are_chosen_and_the_grid_and_its_animation_arrive(new_page, model,
     assert animation.n_frames > 20
 
 
+@pytest.mark.slow
 def test_a_click_on_the_map_adds_a_point_to_the_way(new_page, embedding):
     page = new_page("/traverse?run=digits-2d&part=Between+points&point=5")
     expect(page.locator(".walks img.cell")).to_have_count(24)

@@ -63,6 +63,7 @@ def test_pixels_from_minus_one(tmp_path, weights, digits):
     assert value(run, "input").value == "[-1, 1]"
 
 
+@pytest.mark.slow
 def test_what_was_chosen_is_kept_and_the_better_reading_is_offered(tmp_path, weights, digits):
     found = opened(tmp_path, weights)
     wrong = found.read_with({"hidden activation": "GELU", "input": "[-1, 1]"})

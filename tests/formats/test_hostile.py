@@ -340,6 +340,7 @@ def attack_reader(name: str, folder: Path, n: int, **options) -> None:
     fuzz(open_damaged, n, **options)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", STATES)
 def test_a_damaged_file_is_used_or_refused(tmp_path, name):
     attack_reader(name, tmp_path, n=40, derandomize=True)

@@ -113,6 +113,7 @@ def attack(path, n, **options):
     fuzz(open_damaged, n, **options)
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_used_or_refused(tmp_path):
     attack(tmp_path / "vae.onnx", n=60, derandomize=True)
 

@@ -197,6 +197,7 @@ def test_evaluate_says_that_images_were_resized(theirs, capsys):
     assert "resized" in json.loads(out)["images"]
 
 
+@pytest.mark.slow
 def test_terms_and_log_px_of_another_librarys_model_leave_its_folder_alone(theirs, capsys):
     before = sorted(theirs.iterdir())
     assert cli.main(["terms", str(theirs / "examples.pt"), "--log-px", "--limit", "3"]) == 0

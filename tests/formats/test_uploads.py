@@ -372,6 +372,7 @@ def server(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_left_is_deleted_and_what_a_living_one_holds_is_not(server, tmp_path):
     mine = Uploads(10**8)
     run = mine.add([weights()])

@@ -86,6 +86,7 @@ def test_of_a_linear_gaussian_model_the_closed_form_is_found(D, shape):
     assert all(part.shape == (8,) and part.dtype == torch.float64 for part in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_of_a_crooked_decoder_it_finds_what_quadrature_finds(likelihood):
     model, x = small_model(likelihood), images(8)

@@ -79,6 +79,7 @@ def test_the_parts_of_the_gap_add_up_and_neither_is_below_zero(digits):
         assert split.amortisation + split.approximation == pytest.approx(found.gap, abs=1e-9)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["mnist-2d", "mnist-10d", "fashion-2d", "sprites-2d", "digits-2d"])
 def test_the_search_is_no_worse_than_the_encoder_and_than_the_highest_peak(name):
     run = checkpoint.open_run(SHIPPED.with_name(name))

@@ -199,6 +199,7 @@ def close_in_nats(actual: Tensor, expected: Tensor, exact: Tensor) -> None:
     assert ((actual - expected).abs() <= NATS + (expected - exact).abs()).all()
 
 
+@pytest.mark.few(20)
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest, app_test
 
 from vae.analysis.embedding import Embedding
 from vae.runs import checkpoint
-from vae.ui import owner, roles
+from vae.ui import collector, owner, roles
 from vae.ui.results import lines
 from vae.ui.results.store import RESULTS
 
@@ -32,9 +32,10 @@ def packages_searched_once() -> Iterator[None]:
 def no_results(monkeypatch) -> Iterator[None]:
     """What one test had computed is not there for the next, and what it began ends with it.
 
-    Nor does it step back behind the browsers of other tests.
+    Nor does it step back behind the browsers of other tests, nor look for garbage after each page.
     """
     monkeypatch.setattr(lines, "_NICENESS", dict.fromkeys(lines.LINES, 0))
+    monkeypatch.setattr(collector, "collect", lambda: None)
     yield
     RESULTS.clear()
 

@@ -42,6 +42,7 @@ def picker(app: AppTest):
     return next(group for group in app.sidebar.get("button_group") if group.label == "Given class")
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("chosen", ["own", "3"])
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_works(conditional, page, chosen):

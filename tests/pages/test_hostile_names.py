@@ -99,6 +99,7 @@ def hostile(app, folders, monkeypatch) -> AppTest:
     return app.run()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("page", PAGES)
 def test_no_name_is_markup_on_any_page(hostile, page):
     if page != "explore":

@@ -52,6 +52,7 @@ def at(page: AppTest) -> Place:
     return Place(*(value if isinstance(value, str) else value[0] for value in said))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("key", LESSONS)
 def test_every_step_of_a_lesson_opens_in_turn(page, key):
     """With "Next", after each prediction was shown."""

@@ -54,6 +54,7 @@ def test_another_reading_is_tried_at_once_and_a_wrong_one_is_warned_of(stranger)
     assert not any("Which of these" in box.value for box in stranger.markdown)
 
 
+@pytest.mark.slow
 def test_a_link_shows_the_same_reading(stranger):
     field(stranger, "Input").set_value("[-1, 1]").run()
     wrong, link = cost(stranger), dict(stranger.query_params)

@@ -64,6 +64,7 @@ def attack_with(folder: Path, caplog, name: str, n: int, **options) -> None:
         path.write_bytes(whole)
 
 
+@pytest.mark.few(2)
 @each_file
 def test_pages_show_a_damaged_run_or_a_sentence(folder, caplog, name):
     attack_with(folder, caplog, name, 5, derandomize=True)

@@ -154,6 +154,7 @@ def test_nan_weights_are_named_with_their_tensor(app, page, checkpoints, tiny_ru
     assert not app.exception
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("tensor", ["encoder.mu.weight", "encoder.logvar.weight"])
 def test_weights_that_are_finite_and_give_what_is_not(tensor, page, app, checkpoints, tiny_run):

@@ -105,6 +105,7 @@ each_attack = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.few(12)
 @each_attack
 def test_a_damaged_run_is_used_or_refused(run, name, attack):
     attack_with(run, name, attack, n=8, derandomize=True)

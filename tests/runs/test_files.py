@@ -169,6 +169,7 @@ def test_a_disk_too_small_for_the_weights_leaves_nothing(python, tiny_run, check
     assert [path.name for path in checkpoints.iterdir()] == ["other"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_during_training_keeps_the_last_whole_files(python, checkpoints):
     # Weights (10 kB), map (17 kB) and trainer (42 kB) fit; the metrics outgrow 60 kB at epoch 140.
     finished = python(

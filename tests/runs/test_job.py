@@ -340,6 +340,7 @@ for i in range(3):
 )
 
 
+@pytest.mark.slow
 def test_of_trainings_begun_together_exactly_one_gets_the_name(tmp_path, python):
     finished = python("-c", TOGETHER, tmp_path)
     assert finished.returncode == 0, finished.stderr

@@ -234,6 +234,7 @@ def children():
     queue._children.clear()
 
 
+@pytest.mark.slow
 def test_a_worker_started_trains_the_queue_in_a_session_of_its_own(tmp_path, children, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a relative folder is the caller's, not the child's
     Path("runs").mkdir()
@@ -261,6 +262,7 @@ def test_a_run_started_now_can_be_stopped_renamed_only_then_and_goes_on(tmp_path
     assert folders.rename(path, "new") == tmp_path / "new"
 
 
+@pytest.mark.slow
 def test_a_run_started_now_that_is_killed_is_interrupted_at_once(tmp_path, children):
     path = enqueue(tmp_path, "run", 100_000)
     queue.start_now(path)

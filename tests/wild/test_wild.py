@@ -80,6 +80,7 @@ def test_a_trained_network_is_read_as_the_class_that_made_it(folder, name):
     assert row.outcome == bench.RIGHT, row.detail
 
 
+@pytest.mark.slow
 def test_the_measure_sees_a_wrong_reading(folder):
     """With numbers of another class beside it, no file is right."""
     place = folder / "other numbers"

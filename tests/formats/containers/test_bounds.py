@@ -242,6 +242,7 @@ def test_every_container_is_told_by_its_bytes_under_any_name(tmp_path):
 # --- ONNX ---
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("number", [1, 5, 11, 12, 15])
 def test_a_million_parts_of_a_network_are_not_listed(tmp_path, number):
     """Operations, weights, inputs, outputs: each an empty message of two bytes."""

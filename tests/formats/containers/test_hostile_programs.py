@@ -53,6 +53,7 @@ PLACES = {
 }
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", harmful(Path("x")))
@@ -120,6 +121,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("trap", TRAPS)
 @pytest.mark.parametrize("container", ["zip", "bare", "script"])
 def test_a_pickle_that_is_a_trap_is_refused_in_time_and_memory(tmp_path, trap, container):

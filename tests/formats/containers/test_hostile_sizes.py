@@ -95,6 +95,7 @@ def pickled(*operations: bytes) -> bytes:
     return b"\x80\x02" + b"".join(operations) + b"."
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(
     "data",
     {

@@ -155,6 +155,7 @@ CASES = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("case", CASES)
 def test_what_the_code_does_not_say_is_caught_and_the_right_reading_offered(
     tmp_path, monkeypatch, digits, case

@@ -123,6 +123,7 @@ def test_a_task_is_cancelled_in_the_midst_of_its_work(monkeypatch):
     assert failed.state == FAILED
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_takes_its_processes_with_it(python, tmp_path):
     code = f"""
 import os, signal, time

@@ -1,15 +1,26 @@
 import { Runner } from "./program/runner.js";
 
 /**
+ * @import { GpuRunner } from "./program/gpu.js"
  * @import { Numbers, ProgramHeader } from "./types.d.ts"
- * @typedef {Runner | GivenRunner} Network
  */
+
+/**
+ * @template {Runner | GpuRunner} R
+ * @typedef {R | GivenRunner<R>} NetworkBy
+ */
+
+/** @typedef {NetworkBy<Runner>} Network what answers at once */
 
 export const BATCH = 4; // decodes that share one reading of the weights
 
-/** A network whose input the one-hot label of a class stands behind. */
+/**
+ * A network whose input the one-hot label of a class stands behind.
+ *
+ * @template {Runner | GpuRunner} R
+ */
 export class GivenRunner {
-  /** @param {Runner} runner of the joined input @param {number} n classes */
+  /** @param {R} runner of the joined input @param {number} n classes */
   constructor(runner, n) {
     this.runner = runner;
     this.n = n;
@@ -21,7 +32,12 @@ export class GivenRunner {
     return this.runner.inSize - this.n;
   }
 
-  /** As Runner.run, of inputs without their label. @param {Numbers} input */
+  /**
+   * As the runner's own, of inputs without their label.
+   *
+   * @param {Numbers} input
+   * @returns {ReturnType<R["run"]>}
+   */
   run(input, batch = 1) {
     const { joined, label, n, runner, inSize } = this;
     for (let b = 0; b < batch; b++) {
@@ -29,7 +45,7 @@ export class GivenRunner {
       for (let i = 0; i < inSize; i++) joined[start + i] = input[b * inSize + i];
       for (let c = 0; c < n; c++) joined[start + inSize + c] = c === label ? 1 : 0;
     }
-    return runner.run(joined, batch);
+    return /** @type {ReturnType<R["run"]>} */ (runner.run(joined, batch));
   }
 }
 

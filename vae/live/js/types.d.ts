@@ -177,3 +177,10 @@ export interface Shared {
 
 export type Show = (sample: number, raw: Float32Array, offset: number) => void;
 export type { Estimate };
+
+// WebGPU's flags, which the checker's own declarations lack.
+declare global {
+  const GPUBufferUsage: Record<"STORAGE" | "COPY_DST" | "COPY_SRC" | "UNIFORM" | "MAP_READ", number>;
+  const GPUShaderStage: Record<"COMPUTE", number>;
+  const GPUMapMode: Record<"READ", number>;
+}

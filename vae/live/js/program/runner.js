@@ -78,7 +78,7 @@ function fail(problem) {
 }
 
 /** @param {ProgramHeader} header @param {Float32Array} weights */
-function checkProgram(header, weights) {
+export function checkProgram(header, weights) {
   if (weights.length !== header.floats) {
     fail(`the program needs ${header.floats} weights, and ${weights.length} came`);
   }

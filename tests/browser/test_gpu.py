@@ -1,0 +1,145 @@
+"""Networks on a graphics card, by WebGPU; one in software shows that they are right."""
+
+import base64
+import random
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from browser.server import ROOT
+from live.networks import NETWORKS
+from playwright.sync_api import Page
+from torch import nn
+
+from vae.bench.live import CHROMIUM_OPTIONS
+from vae.core.model import LatticeEncoder
+from vae.live import source
+from vae.live.program import Program, compile_module
+from vae.runs.checkpoint import open_run
+
+WEBGPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+INPUTS = 6
+BATCH = 4
+
+HARNESS = """
+async (module) => {
+    const url = URL.createObjectURL(new Blob([module], {type: "text/javascript"}));
+    globalThis.live = await import(url);
+    globalThis.floats = (text) =>
+        new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+    // All outputs for all inputs, a few inputs at a time.
+    globalThis.outputs = async ([header, weights, input, batch]) => {
+        const runner = await live.GpuRunner.create(header, floats(weights), batch);
+        const [size, all] = [header.sizes[0], floats(input)];
+        const found = header.outputs.map(() => []);
+        for (let at = 0; at < all.length; at += batch * size) {
+            const part = all.subarray(at, at + batch * size);
+            (await runner.run(part, part.length / size)).forEach((values, i) => {
+                found[i].push(...values);
+            });
+        }
+        runner.close();
+        return found;
+    };
+    // Who is chosen where the processor takes so many milliseconds and its numbers are off.
+    globalThis.chosen = async ([header, weights, ms, off]) => {
+        const runner = new live.Runner(header, floats(weights), 1);
+        const present = {run: (input) => {
+            const start = performance.now();
+            while (performance.now() - start < ms);
+            return runner.run(input).map((output) => output.map((value) => value + off));
+        }};
+        const faster = await live.fasterOnGpu(header, floats(weights), 1, present);
+        return faster === null ? "processor" : "card";
+    };
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def card(browser) -> Iterator[Page]:
+    """An empty page, with the module in the variable `live`, of a browser with WebGPU."""
+    chromium = browser.browser_type.launch(
+        executable_path=shutil.which("chromium"), args=[*CHROMIUM_OPTIONS, *WEBGPU]
+    )
+    page = chromium.new_page()
+    # A secure context, without which there is no WebGPU.
+    page.route("https://card.test/", lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto("https://card.test/")
+    if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+        pytest.skip("this Chromium has no WebGPU")
+    page.evaluate(HARNESS, source.module("program/runner.js", "program/gpu.js"))
+    yield page
+    chromium.close()
+
+
+def text(values: torch.Tensor | np.ndarray) -> str:
+    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
+
+
+def on(card: Page, program: Program, inputs: torch.Tensor) -> list[torch.Tensor]:
+    """Every output for the inputs, as the card gives them."""
+    found = card.evaluate("outputs", [program.header(), text(program.weights), text(inputs), BATCH])
+    shapes = program.output_shapes
+    return [
+        torch.tensor(values).reshape(len(inputs), *shape)
+        for values, shape in zip(found, shapes, strict=True)
+    ]
+
+
+@torch.no_grad()
+def agrees(card: Page, module: nn.Module, inputs: torch.Tensor, rtol=1e-5, atol=2e-5) -> None:
+    expected = module.eval()(inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    found = on(card, compile_module(module, tuple(inputs.shape[1:])), inputs)
+    for actual, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=rtol, atol=atol)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
+def test_networks_of_random_sizes_decode_as_torch_does(card, make):
+    for seed in range(3):
+        rng = random.Random(f"{make.__name__} {seed}")
+        D = rng.choice([1, 2, 3, 8])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.randrange(10**6))
+            decoder = make(rng, D)
+            z = 1.5 * torch.randn(INPUTS, D)
+        agrees(card, decoder, z)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(1.3), nn.GELU(), nn.GELU("tanh"), nn.SiLU()),
+        *(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softplus(3.0, 5.0), nn.Hardtanh(-2, 3)),
+    ],
+    ids=str,
+)
+def test_activations_agree_over_the_whole_range(card, layer):
+    x = torch.cat([torch.linspace(-20, 20, 4001), torch.logspace(-10, 30, 200)])
+    agrees(card, layer, torch.cat([x, -x]).unsqueeze(1), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["digits-2d", "mnist-10d", "sprites-2d"])
+def test_checkpoints_that_ship_agree(card, name):
+    model = open_run(ROOT / "checkpoints" / name).load_model()
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(INPUTS, model.config.latent_dim, generator=generator)
+    agrees(card, model.decoder, z, atol=1e-4)
+    x = torch.rand(INPUTS, *model.config.image_shape, generator=generator)
+    if not isinstance(model.encoder, LatticeEncoder):  # to which two points can be alike for noise
+        agrees(card, model.encoder, x, atol=1e-4)
+
+
+SMALL = compile_module(nn.Sequential(nn.Linear(2, 40), nn.GELU(), nn.Linear(40, 9)), (2,))
+
+
+@pytest.mark.parametrize(
+    ("ms", "off", "who"), [(300, 0, "card"), (0, 0, "processor"), (300, 0.1, "processor")]
+)
+def test_the_card_is_chosen_where_it_is_right_and_faster(card, ms, off, who):
+    assert card.evaluate("chosen", [SMALL.header(), text(SMALL.weights), ms, off]) == who
