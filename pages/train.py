@@ -15,6 +15,7 @@ from vae.runs.checkpoint import Run
 from vae.runs.status import Status, read_status, request_stop
 from vae.training.remarks import remark
 from vae.ui import faults, frame, heading, policy, roles
+from vae.ui.objectives import family
 from vae.ui.results import loaded
 from vae.ui.session import selection
 from vae.ui.text import explained, nats, plain
@@ -121,7 +122,7 @@ def bench() -> None:
 def by_objective(run: Run, runs: list[Run]) -> None:
     """What the same network came to by other objectives, and a way to train those that lack."""
     st.markdown("**What does the bound cost?** The same network, trained by what it maximises.")
-    there = objectives.family(run, runs)
+    there = family(run, runs)
     lacking = objectives.lacking(run, there)
     if lacking and roles.may_change():
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -130,8 +131,11 @@ def by_objective(run: Run, runs: list[Run]) -> None:
             st.caption("With the settings of this run, one after another", width="content")
     if len(there) < 2:
         st.caption(
-            "A network that differs in its objective alone will stand beside this one when its "
-            "training is finished."
+            "This run has a lattice encoder, which no training makes: beside it stands only a "
+            "network that was refitted like it."
+            if run.model_config.encoder == LATTICE
+            else "A network that differs in its objective alone will stand beside this one when "
+            "its training is finished."
         )
         return
     objectives.show(run, there)

@@ -376,3 +376,6 @@ def test_of_two_objectives_it_is_told_what_the_bound_cost(app, checkpoints, tiny
         checkpoint.save_evidence(run, exact(run.load_model(), catalogue.load("digits")))
     page.run()
     assert "Trained by the bound, the network explains an image in" in said(page)
+    page.switch_page("pages/inference.py").run()
+    page.segmented_control(key="section").set_value("The whole set").run()
+    assert "Trained by the bound, the network explains an image in" in said(page)

@@ -408,3 +408,4 @@ def test_of_a_refitted_run_no_other_objective_is_offered(app, checkpoints, tiny_
     page.segmented_control(key="train_view").set_value("Objectives").run()
     assert not page.exception
     assert not any(b.label.startswith("Train by") for b in page.button)
+    assert any("network that was refitted like it" in c.value for c in page.caption)

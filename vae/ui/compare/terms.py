@@ -9,11 +9,10 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from vae.analysis import comparison, objectives
+from vae.analysis import comparison
 from vae.data.dataset import to_unit
 from vae.figures import comparison as figures
-from vae.runs.checkpoint import Run
-from vae.ui import charts, images, point, tables
+from vae.ui import charts, images, objectives, point, tables
 from vae.ui.compare import partner
 from vae.ui.compare.partner import Pair
 from vae.ui.results import evidence
@@ -66,23 +65,13 @@ def headline(pair: Pair) -> None:
 
 def _objectives(pair: Pair) -> None:
     """What the bound cost, where the two differ in what was maximised and in nothing else."""
-    first, second = (view.run for view in pair.views)
-    if not (isinstance(first, Run) and isinstance(second, Run)):
-        return
-    trained = first.train_config, second.train_config
-    if (
-        first.model_config != second.model_config
-        or trained[0].objective == trained[1].objective
-        or not objectives.differ_in_objective_alone(*trained)
-    ):
-        return
-    outcomes = [evidence.outcome(view) for view in pair.views]
-    st.markdown(
-        objectives.in_words(outcomes, pair.words)
-        or f"They differ in what was maximised alone: {trained[0].objective} and "
-        f"{trained[1].objective}. Where log p(x) of both is known, as Points computes it, it is "
-        "told here what the bound cost."
-    )
+    by = objectives.of_one_network(pair.first.run, pair.second.run)
+    if by and by[0] != by[1]:
+        st.markdown(
+            objectives.what_the_bound_cost(list(pair.views))
+            or f"They differ in what was maximised alone: {by[0]} and {by[1]}. Where log p(x) of "
+            "both is known, as Points computes it, it is told here what the bound cost."
+        )
 
 
 @torch.no_grad()

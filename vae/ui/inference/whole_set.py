@@ -1,17 +1,21 @@
 """The gap over the data set."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from vae.errors import UserError
 from vae.figures import inference as figures
 from vae.inference.evidence import Evidence
 from vae.runs import refit
 from vae.runs.checkpoint import Run
-from vae.ui import charts, tables
+from vae.ui import charts, objectives, tables
 from vae.ui.results import evidence
+from vae.ui.session import checkpoints
 from vae.ui.text import plain
-from vae.ui.view import View
+from vae.ui.view import View, seen_through
 
 
 def show(view: View, index: int) -> None:
@@ -45,9 +49,24 @@ def show(view: View, index: int) -> None:
                 f"`python -m vae refit` makes a copy of {plain(view.run.name)} with the same "
                 "decoder, whose encoder reads p(z|x) off a lattice: often its gap is much smaller."
             )
+        _objectives(view)
     with right:
         _worst_gaps(view, found)
         _per_class(view, found)
+
+
+def _objectives(view: View) -> None:
+    """What the bound cost, where the same network was trained by another objective too."""
+    if not isinstance(view.run, Run):
+        return
+    runs = [run for run in checkpoints.found()[0] if isinstance(run, Run)]
+    views = []
+    for run in objectives.family(view.run, runs).values():
+        with contextlib.suppress(UserError):
+            embedding = view.embedding
+            views.append(seen_through(run, embedding.dataset, embedding.split))
+    if len(views) > 1 and (text := objectives.what_the_bound_cost(views)):
+        st.markdown(text)
 
 
 def _worst_gaps(view: View, found: Evidence) -> None:

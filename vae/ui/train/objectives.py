@@ -6,44 +6,21 @@ from typing import Any
 import streamlit as st
 
 from vae import wording
-from vae.analysis import objectives
 from vae.analysis.axes import Projection
 from vae.analysis.objectives import Outcome
-from vae.config import BEST, ELBO, EVIDENCE, IWAE, LATTICE, TrainConfig
+from vae.config import ELBO, EVIDENCE, IWAE, LATTICE, TrainConfig
 from vae.core.lattice import MOST_DIMENSIONS
 from vae.errors import UserError
 from vae.figures import explore as figures
 from vae.figures import training
 from vae.runs.checkpoint import Run
-from vae.runs.status import read_status
 from vae.ui import charts, projection, tables
+from vae.ui.objectives import SHOWN, what_the_bound_cost
 from vae.ui.results import evidence, loaded
 from vae.ui.text import explained, nats, plain
 from vae.ui.view import View, seen_through
 
-SHOWN = {  # in this order, with what a map is headed by
-    ELBO: "The bound",
-    IWAE: "The weighted bound",
-    EVIDENCE: "log p(x) itself",
-    BEST: "log p(x), then the bound",
-}
 _HEIGHT = 300
-
-
-def family(run: Run, runs: list[Run]) -> dict[str, Run]:
-    """The finished runs that differ from this one in the objective alone, by objective.
-
-    Of several of one objective the run itself, or the first by name.
-    """
-    found: dict[str, Run] = {}
-    for other in [run, *sorted(runs, key=lambda run: run.name)]:
-        if (
-            other.model_config == run.model_config
-            and objectives.differ_in_objective_alone(run.train_config, other.train_config)
-            and (other == run or read_status(other.path).state == "finished")
-        ):
-            found.setdefault(other.train_config.objective, other)
-    return {name: found[name] for name in SHOWN if name in found}
 
 
 def lacking(run: Run, there: dict[str, Run]) -> list[tuple[str, TrainConfig]]:
@@ -81,9 +58,8 @@ def show(run: Run, there: dict[str, Run]) -> None:
         except UserError as error:
             st.error(f"{plain(of_it.name)} cannot be shown: {explained(error)}")
     words = wording.of(run.model_config.kind)
-    outcomes = [evidence.outcome(view) for view in views.values()]
-    _table(views, outcomes)
-    if text := objectives.in_words(outcomes, words):
+    _table(views, [evidence.outcome(view) for view in views.values()])
+    if text := what_the_bound_cost(list(views.values())):
         st.markdown(text)
     for view in views.values():
         if evidence.found(view) is None:
