@@ -44,6 +44,11 @@ export class GpuRunner {
     this.header = header;
     this.maxBatch = maxBatch;
     this.inSize = header.sizes[0];
+    /** Fails when the card is gone: what it was asked may then never come. @type {Promise<never>} */
+    this.lost = device.lost.then(({ message }) => {
+      throw new Error(message || "the graphics card is gone");
+    });
+    this.lost.catch(() => {}); // it is told where something is asked
     const { STORAGE, COPY_DST, COPY_SRC, UNIFORM, MAP_READ } = GPUBufferUsage;
     /** @type {(numbers: number, usage: number, values?: Float32Array<any>) => GPUBuffer} */
     this.buffer = (numbers, usage, values) => {
@@ -116,7 +121,8 @@ export class GpuRunner {
       encoder.copyBufferToBuffer(registers[register], 0, answers[i], 0, bytes[i]);
     });
     device.queue.submit([encoder.finish()]);
-    await Promise.all(answers.map((answer, i) => answer.mapAsync(GPUMapMode.READ, 0, bytes[i])));
+    const mapped = answers.map((answer, i) => answer.mapAsync(GPUMapMode.READ, 0, bytes[i]));
+    await Promise.race([Promise.all(mapped), this.lost]);
     return answers.map((answer, i) => {
       const output = new Float32Array(answer.getMappedRange(0, bytes[i]).slice(0));
       answer.unmap();
