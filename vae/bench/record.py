@@ -199,7 +199,7 @@ def neg_log_px(model: VAE, images: Tensor, n_points: int = _POINTS) -> Tensor:
 
     See `core.lattice`. A logarithm of a mean is too low on average, the more so the fewer points a
     narrow posterior meets; the estimate is thus above the true -log p(x) in the mean over images,
-    though not for each: 0.03 nats on the first 2,000 held-out images of mnist-2d.
+    though not for each: of mnist-2d by 0.01 nats with 65,536 points, by 1 with 4,096.
 
     Args:
         model: the VAE, of one or two latent dimensions.

@@ -133,11 +133,14 @@ class Loss(nn.Module):
         (Fisher's identity). So only points that have nearly all of them are decoded with a slope.
         """
         with torch.no_grad():
-            log_w = self._log_px_given(lattice, target, low)  # (B, M)
+            # In place: at 32 MB and more every array is new memory, which costs as much as a sum.
+            share = self._log_px_given(lattice, target, low)  # (B, M)
+            most = share.amax(1, keepdim=True)
             # What weighs less than e^-60 would become a denormal number, with which a CPU is slow.
-            log_w = log_w.maximum(log_w.amax(1, keepdim=True) - 60)
-            log_px = log_w.logsumexp(1) - math.log(len(lattice))
-            share = log_w.softmax(1)  # of p(z|x), (B, M)
+            share.sub_(most).clamp_(min=-60).exp_()
+            total = share.sum(1, keepdim=True)
+            share /= total  # of p(z|x)
+            log_px = (most + total.log()).squeeze(1) - math.log(len(lattice))
             held, order = share.sum(0).sort(descending=True)
             n = int((held.cumsum(0) < (1 - _WITHOUT_SLOPE) * len(share)).sum()) + 1
             near = order[: -(-n // _POINTS_MORE) * _POINTS_MORE]
@@ -186,19 +189,18 @@ class Loss(nn.Module):
     @torch.no_grad()
     def _log_px_given(self, lattice: Tensor, target: Tensor, low: torch.autocast) -> Tensor:
         """log p(x|z) of each image at each point, (B, M), without a slope."""
-        pixels = self.model.likelihood.statistics(target)  # (B, N)
-
-        def held_against(z: Tensor) -> Tensor:  # (m, D) -> (B, m), without b(x)
+        likelihood = self.model.likelihood
+        pixels = likelihood.statistics(target)  # (B, N)
+        log_px = torch.empty(len(pixels), len(lattice), device=pixels.device)
+        size = max(1, _LATTICE_AT_ONCE // pixels.shape[1])
+        for z, part in zip(lattice.split(size), log_px.split(size, 1), strict=True):
             with low:
                 raw = self.model.decode(z)
-            eta, A = self.model.likelihood.terms(raw.float(), torch.float32)
+            eta, A = likelihood.terms(raw.float(), torch.float32)
             with low:
                 products = pixels.to(eta.dtype) @ eta.T
-            return (products.to(A.dtype) - A).float()
-
-        parts = lattice.split(max(1, _LATTICE_AT_ONCE // pixels.shape[1]))
-        log_px = torch.cat([held_against(z) for z in parts], 1)
-        return log_px + self.model.likelihood.base(target).float()[:, None]
+            torch.sub(products, A, out=part)
+        return log_px.add_(likelihood.base(target).float()[:, None])
 
 
 def check_objective(model: ModelConfig, train: TrainConfig, n_train: int) -> None:
