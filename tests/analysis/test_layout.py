@@ -61,6 +61,7 @@ def test_umap_like_draws_groups_together():
     assert tightness(UMAP_LIKE) < 0.7 * tightness(T_SNE)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_layout_and_another_draws_other_points():
     points, _ = clusters(60)
     first, again, other = (layout(points, most_fitted=40, seed=seed) for seed in (3, 3, 4))

@@ -113,6 +113,7 @@ def test_refit_copies_a_run_with_a_lattice_encoder(evaluated, vae, run, checkpoi
     assert vae("export", made.path, "--html", checkpoints.parent / "page.html")[0] == 0
 
 
+@pytest.mark.slow
 def test_refit_says_why_there_can_be_no_lattice_encoder(refused, vae, run, tiny_run, checkpoints):
     assert "exists" in refused("refit", run.path, "--name", "tiny")
     assert "name (='a/b')" in refused("refit", run.path, "--name", "a/b")

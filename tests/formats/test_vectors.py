@@ -63,14 +63,15 @@ def trained(model: Theirs, x: Tensor) -> None:
         optimiser.step()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("name", "how", "output", "act", "norm"),
     [
         ("wine", STANDARDISED, "linear", "ReLU", True),
         ("breast-cancer", TO_UNIT, "sigmoid", "ReLU", False),
         ("wine", TO_BOTH, "tanh", "tanh", False),
-        pytest.param("wine", STANDARDISED, "linear", "ReLU", False, marks=pytest.mark.slow),
-        pytest.param("breast-cancer", TO_UNIT, "linear", "tanh", False, marks=pytest.mark.slow),
+        ("wine", STANDARDISED, "linear", "ReLU", False),
+        ("breast-cancer", TO_UNIT, "linear", "tanh", False),
     ],
 )
 def test_it_opens_and_its_terms_are_those_of_the_class(tmp_path, name, how, output, act, norm):

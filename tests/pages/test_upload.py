@@ -158,6 +158,7 @@ def test_with_no_checkpoint_at_all_one_can_be_uploaded(app, checkpoints, tiny_ru
     assert names(app) == ["mine.pt (yours)"]
 
 
+@pytest.mark.slow
 def test_an_upload_is_read_by_choice_under_its_own_name(opened):
     file = io.BytesIO()
     torch.save(strangers.state_dict(), file)

@@ -158,6 +158,7 @@ def sentence_of(finished) -> str:
     return said[0]
 
 
+@pytest.mark.slow
 def test_a_disk_too_small_for_the_weights_leaves_nothing(python, tiny_run, checkpoints):
     tiny_run(checkpoints / "other")
     before = contents(checkpoints)

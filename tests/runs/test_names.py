@@ -80,6 +80,7 @@ print(mine.name)
 """
 
 
+@pytest.mark.slow
 def test_another_process_gets_another_name_until_it_ends(tmp_path, python):
     mine = names.reserve("a", tmp_path)
     for _ in range(2):

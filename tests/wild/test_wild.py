@@ -69,9 +69,8 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("wild")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "convolutions")) for n in CASES]
-)
+@pytest.mark.few(3)
+@pytest.mark.parametrize("name", CASES)
 def test_a_trained_network_is_read_as_the_class_that_made_it(folder, name):
     place = folder / name
     known = make.make(*CASES[name], place, SHORT)
