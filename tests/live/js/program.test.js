@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ACTIVATIONS } from "../../../vae/live/js/program/activations.js";
 import { ProgramError, Runner } from "../../../vae/live/js/program/runner.js";
+import { shaderOf } from "../../../vae/live/js/program/shaders.js";
 import { klPerDim, logLikelihood, meanImage } from "../../../vae/live/js/program/terms.js";
 import { close, LINEAR, normal } from "./helpers.js";
 
@@ -133,4 +135,13 @@ test("what each pixel costs adds up to the likelihood", () => {
   const perPixel = new Float32Array(6);
   const total = logLikelihood("bernoulli", x, raw, 6, 0, perPixel);
   close([perPixel.reduce((a, b) => a + b, 0)], [-total], 1e-5);
+});
+
+test("every activation has a shader, whatever its parameters", () => {
+  for (const kind of Object.keys(ACTIVATIONS)) {
+    for (const more of [{}, { low: -1, high: 1 }, { low: -Infinity }]) {
+      const op = { op: "activation", kind, in: 0, out: 1, slope: 0.2, alpha: 1, beta: 1, threshold: 20, ...more };
+      assert.doesNotMatch(shaderOf(op, [4, 4]).code, /undefined|NaN|Infinity/);
+    }
+  }
 });
