@@ -14,9 +14,11 @@ LEFT_OVER = "left over"  # the last that the page shows
 def metrics(page: Page) -> dict[str, float]:
     """All metrics, read at one instant, once the last of them is there."""
     expect(page.get_by_test_id("stMetricLabel").filter(has_text=LEFT_OVER)).to_be_visible()
-    texts = page.get_by_test_id("stMetric").all_inner_texts()
-    pairs = (text.strip().split("\n")[:2] for text in texts)
-    return {name.strip(): float(value.replace(",", "")) for name, value in pairs}
+    found = page.get_by_test_id("stMetric").evaluate_all(
+        """(metrics) => metrics.map((metric) => ["Label", "Value"].map(
+            (part) => metric.querySelector(`[data-testid=stMetric${part}]`).innerText.trim()))"""
+    )
+    return {name: float(value.replace(",", "")) for name, value in found}
 
 
 def found(page: Page) -> None:

@@ -20,8 +20,7 @@ def current() -> Pair:
     if plane.PLANE not in now.pairs:
         now.put(plane.PLANE, gaussian_pair.tilted(2))
     text = st.query_params.get(_IN_URL, "")[:_MOST]
-    if text and address.is_news(_IN_URL, text):
-        address.note(_IN_URL, text)
+    if text and address.follow(_IN_URL, text):
         try:
             now.put(plane.PLANE, _read(text))
             now.changed_by_hand()

@@ -16,11 +16,10 @@ _LONGEST = 64  # characters of a link that are repeated
 def current() -> Place:
     """Where the visitor is; a link that says something new is followed."""
     asked = tuple(st.query_params.get(key, "")[:_LONGEST] for key in (LESSON, STEP))
-    if any(asked) and address.is_news(LESSON, asked):
+    if any(asked) and address.follow(LESSON, asked):
         place, missed = course.find(*asked)
         go(place)
         st.session_state[_MISSED] = place, missed
-        address.note(LESSON, asked)
     return st.session_state.setdefault(_PLACE, course.find("")[0])
 
 
