@@ -410,7 +410,6 @@ def test_on_mnist_the_integral_is_that_of_a_uniform_grid_and_above_importance_we
     agree = above.abs() < 3
     print(f"agree {int(agree.sum())} of 100, ess of the others {ess[~agree].median():.0f} (median)")
     assert agree.sum() > 60
-    assert float(found.gap.mean()) > 1.35
 
 
 @pytest.mark.parametrize("sigma", [pytest.param(1e-3, marks=pytest.mark.slow), 1.0, 1e5, 1e30])
