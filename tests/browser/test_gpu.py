@@ -1,7 +1,6 @@
 """Networks on a graphics card, by WebGPU; one in software shows that they are right."""
 
 import base64
-import random
 import shutil
 from collections.abc import Iterator
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from browser.server import ROOT
-from live.networks import NETWORKS
+from live.networks import ACTIVATION_LAYERS, NETWORKS, of_random_size, whole_range
 from playwright.sync_api import Page
 from torch import nn
 
@@ -103,26 +102,17 @@ def agrees(card: Page, module: nn.Module, inputs: torch.Tensor, rtol=1e-5, atol=
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
 def test_networks_of_random_sizes_decode_as_torch_does(card, make):
     for seed in range(3):
-        rng = random.Random(f"{make.__name__} {seed}")
-        D = rng.choice([1, 2, 3, 8])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(rng.randrange(10**6))
-            decoder = make(rng, D)
-            z = 1.5 * torch.randn(INPUTS, D)
+        decoder, z = of_random_size(make, seed, INPUTS)
         agrees(card, decoder, z)
 
 
 @pytest.mark.parametrize(
     "layer",
-    [
-        *(nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(1.3), nn.GELU(), nn.GELU("tanh"), nn.SiLU()),
-        *(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softplus(3.0, 5.0), nn.Hardtanh(-2, 3)),
-    ],
+    ACTIVATION_LAYERS,
     ids=str,
 )
 def test_activations_agree_over_the_whole_range(card, layer):
-    x = torch.cat([torch.linspace(-20, 20, 4001), torch.logspace(-10, 30, 200)])
-    x = torch.cat([x, -x]).unsqueeze(1)
+    x = whole_range()
     agrees(card, layer, x, atol=2e-6, batch=len(x))
 
 

@@ -256,3 +256,23 @@ NETWORKS = (
     *(layer_norm, group_norm, activation, upsample, interpolate, residual, arithmetic, moves),
     joined,
 )
+
+ACTIVATION_LAYERS = [
+    *(nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(1.3), nn.GELU(), nn.GELU("tanh"), nn.SiLU()),
+    *(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softplus(3.0, 5.0), nn.Hardtanh(-2, 3)),
+]
+
+
+def whole_range() -> Tensor:
+    """Numbers of either sign, near 0 and far out, shape (N, 1)."""
+    x = torch.cat([torch.linspace(-20, 20, 4001), torch.logspace(-10, 30, 200)])
+    return torch.cat([x, -x]).unsqueeze(1)
+
+
+def of_random_size(make: Callable, seed: int, n: int) -> tuple[nn.Module, Tensor]:
+    """A network of one of these kinds, and n inputs for it."""
+    rng = random.Random(f"{make.__name__} {seed}")
+    D = rng.choice([1, 2, 3, 8])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.randrange(10**6))
+        return make(rng, D), 1.5 * torch.randn(n, D)

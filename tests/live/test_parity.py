@@ -3,7 +3,6 @@
 import base64
 import copy
 import math
-import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from live.networks import NETWORKS
+from live.networks import ACTIVATION_LAYERS, NETWORKS, of_random_size, whole_range
 from live.node import Node
 from torch import Tensor, nn
 
@@ -204,27 +203,18 @@ def close_in_nats(actual: Tensor, expected: Tensor, exact: Tensor) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)
 def test_networks_of_random_sizes_decode_as_torch_does(node, make, seed):
-    rng = random.Random(f"{make.__name__} {seed}")
-    D = rng.choice([1, 2, 3, 8])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(rng.randrange(10**6))
-        decoder = make(rng, D)
-        z = 1.5 * torch.randn(INPUTS, D)
+    decoder, z = of_random_size(make, seed, INPUTS)
     assert 0.01 < decoder.eval()(z).abs().max() < 100  # a network that says something
     decoders_agree(node, decoder, z)
 
 
 @pytest.mark.parametrize(
     "layer",
-    [
-        *(nn.ReLU(), nn.LeakyReLU(0.2), nn.ELU(1.3), nn.GELU(), nn.GELU("tanh"), nn.SiLU()),
-        *(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softplus(3.0, 5.0), nn.Hardtanh(-2, 3)),
-    ],
+    ACTIVATION_LAYERS,
     ids=str,
 )
 def test_activations_agree_over_the_whole_range(node, layer):
-    x = torch.cat([torch.linspace(-20, 20, 4001), torch.logspace(-10, 30, 200)])
-    x = torch.cat([x, -x]).unsqueeze(1)
+    x = whole_range()
     for (values,), _ in run(node, compile_module(layer, (1,)), x):
         torch.testing.assert_close(values, layer(x.double()), rtol=1e-6, atol=1e-7)
 

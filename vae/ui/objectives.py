@@ -44,4 +44,5 @@ def family(run: Run, runs: list[Run]) -> dict[str, Run]:
 
 def what_the_bound_cost(views: list[View]) -> str:
     """A paragraph, for views of a family; "" where log p(x) of too few is known."""
-    return objectives.in_words([evidence.outcome(view) for view in views], views[0].words)
+    known = [evidence.outcome(view) for view in views if evidence.found(view) is not None]
+    return objectives.in_words(known, views[0].words)

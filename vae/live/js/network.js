@@ -59,7 +59,18 @@ export class GivenRunner {
  * @returns {Network}
  */
 export function networkOf(header, weights, maxBatch, nClasses) {
-  const runner = new Runner(header, weights, maxBatch);
+  return underLabel(new Runner(header, weights, maxBatch), nClasses);
+}
+
+/**
+ * Whoever runs it, with the classes of its condition, if there is one.
+ *
+ * @template {Runner | GpuRunner} R
+ * @param {R} runner
+ * @param {number} nClasses
+ * @returns {NetworkBy<R>}
+ */
+export function underLabel(runner, nClasses) {
   return nClasses ? new GivenRunner(runner, nClasses) : runner;
 }
 

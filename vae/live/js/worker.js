@@ -1,6 +1,6 @@
 // The other end of remote.js: first come the networks, then a question at a time.
 
-import { BATCH, GivenRunner, networkOf } from "./network.js";
+import { BATCH, networkOf, underLabel } from "./network.js";
 import { fasterOnGpu } from "./program/gpu.js";
 
 /**
@@ -43,7 +43,7 @@ self.onmessage = async ({ data }) => {
 async function tryGpu(name, header, weights, maxBatch, nClasses) {
   const present = /** @type {Network} */ (networks[name]);
   const runner = await fasterOnGpu(header, weights, maxBatch, "runner" in present ? present.runner : present);
-  if (runner) onGpu[name] = nClasses ? new GivenRunner(runner, nClasses) : runner;
+  if (runner) onGpu[name] = underLabel(runner, nClasses);
 }
 
 /** @param {string} name @param {Float32Array} input @param {number} batch @param {number} label */

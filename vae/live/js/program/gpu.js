@@ -1,7 +1,7 @@
 // Runs a network on the graphics card, by WebGPU: the programs of runner.js, for a worker alone,
 // since what a card has computed comes back later.
 
-import { checkProgram, ProgramError } from "./runner.js";
+import { checkProgram, checkRun } from "./runner.js";
 import { shaderOf } from "./shaders.js";
 
 /** @import { Numbers, ProgramHeader } from "../types.d.ts" */
@@ -100,11 +100,8 @@ export class GpuRunner {
    */
   async run(input, batch = 1) {
     const { device, header, answers, registers } = this;
-    const wanted = batch * this.inSize;
-    if (!(batch >= 1 && batch <= this.maxBatch && input.length >= wanted)) {
-      throw new ProgramError(`a run of ${batch} with ${input.length} numbers, of ${this.maxBatch} at most`);
-    }
-    device.queue.writeBuffer(registers[0], 0, Float32Array.from(input).subarray(0, wanted));
+    checkRun(this, input, batch);
+    device.queue.writeBuffer(registers[0], 0, Float32Array.from(input).subarray(0, batch * this.inSize));
     device.queue.writeBuffer(this.batch, 0, new Uint32Array([batch]));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();

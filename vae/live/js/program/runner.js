@@ -59,16 +59,21 @@ export class Runner {
    * @param {Numbers} input at least batch x inSize
    */
   run(input, batch = 1) {
-    if (!(batch >= 1 && batch <= this.maxBatch && input.length >= batch * this.inSize)) {
-      throw new ProgramError(
-        `a run of ${batch} with ${input.length} numbers: this network takes 1 to ` +
-          `${this.maxBatch} inputs at a time, of ${this.inSize} numbers each`,
-      );
-    }
+    checkRun(this, input, batch);
     const wanted = batch * this.inSize;
     for (let i = 0; i < wanted; i++) this.input[i] = input[i];
     for (const step of this.steps) step(batch);
     return this.views[batch];
+  }
+}
+
+/** @param {{inSize: number, maxBatch: number}} runner @param {Numbers} input @param {number} batch */
+export function checkRun({ inSize, maxBatch }, input, batch) {
+  if (!(batch >= 1 && batch <= maxBatch && input.length >= batch * inSize)) {
+    throw new ProgramError(
+      `a run of ${batch} with ${input.length} numbers: this network takes 1 to ` +
+        `${maxBatch} inputs at a time, of ${inSize} numbers each`,
+    );
   }
 }
 

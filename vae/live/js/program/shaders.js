@@ -47,31 +47,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 }
 `;
 
-/** A group of threads for each row, which add up together: `body` writes row number `row`. */
-const rowShader = (/** @type {{count: number, body: string}} */ { count, body }) => `${HEAD}
-var<workgroup> parts: array<f32, ${LANES}>;
-fn sum(lane: u32, mine: f32) -> f32 {
+/** A function that joins a number of each thread of a group into one, which all of them get. */
+const together = (/** @type {string} */ name, /** @type {(a: string, b: string) => string} */ joined) => `
+fn ${name}(lane: u32, mine: f32) -> f32 {
   parts[lane] = mine;
   workgroupBarrier();
   for (var width = ${LANES / 2}u; width > 0u; width >>= 1u) {
-    if (lane < width) { parts[lane] += parts[lane + width]; }
+    if (lane < width) { parts[lane] = ${joined("parts[lane]", "parts[lane + width]")}; }
     workgroupBarrier();
   }
   let all = parts[0];
   workgroupBarrier();
   return all;
-}
-fn largest(lane: u32, mine: f32) -> f32 {
-  parts[lane] = mine;
-  workgroupBarrier();
-  for (var width = ${LANES / 2}u; width > 0u; width >>= 1u) {
-    if (lane < width) { parts[lane] = max(parts[lane], parts[lane + width]); }
-    workgroupBarrier();
-  }
-  let most = parts[0];
-  workgroupBarrier();
-  return most;
-}
+}`;
+
+/** A group of threads for each row, which add up together: `body` writes row number `row`. */
+const rowShader = (/** @type {{count: number, body: string}} */ { count, body }) => `${HEAD}
+var<workgroup> parts: array<f32, ${LANES}>;
+${together("sum", (a, b) => `${a} + ${b}`)}
+${together("largest", (a, b) => `max(${a}, ${b})`)}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_id) local: vec3u) {
